@@ -1,0 +1,1 @@
+//! A payment provider and a carrier that misbehave on demand.

@@ -1,0 +1,1 @@
+//! The write side: the command desk, the codec, the process runner.

@@ -1,0 +1,1 @@
+//! The event store and the member keys inside the process, in SQLite files (the default).

@@ -1,0 +1,83 @@
+//! The keys port: one secret key per member, kept outside the log, and the cipher that uses it.
+//!
+//! The log keeps everything for ever; a person may ask to be forgotten. So their data is written sealed, and
+//! forgetting is deleting a key. The nonce follows from event id and field, which makes sealing a pure
+//! function: a retried write seals to the same bytes.
+
+use async_trait::async_trait;
+use chacha20poly1305::{
+    XChaCha20Poly1305,
+    aead::{Aead, KeyInit, Payload},
+};
+use uuid::Uuid;
+
+/// A member's secret key.
+#[derive(Clone)]
+pub struct MemberKey(pub [u8; 32]);
+
+impl std::fmt::Debug for MemberKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MemberKey(…)")
+    }
+}
+
+/// Why a sealed value stays closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the sealed value does not open with this key")]
+pub struct Unopened;
+
+impl MemberKey {
+    /// Seals `plaintext`, bound to the event and field it stands in.
+    #[must_use]
+    pub fn seal(&self, event: Uuid, field: u8, plaintext: &[u8]) -> Vec<u8> {
+        // Encrypting a buffer of this size cannot fail; an empty ciphertext would merely never open.
+        self.cipher().encrypt(&nonce(event, field).into(), Payload::from(plaintext)).unwrap_or_default()
+    }
+
+    /// Opens what [`Self::seal`] sealed for the same event and field.
+    ///
+    /// # Errors
+    /// [`Unopened`] for another key, event, field, or altered bytes.
+    pub fn open(&self, event: Uuid, field: u8, ciphertext: &[u8]) -> Result<Vec<u8>, Unopened> {
+        self.cipher().decrypt(&nonce(event, field).into(), Payload::from(ciphertext)).map_err(|_| Unopened)
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(&self.0.into())
+    }
+}
+
+fn nonce(event: Uuid, field: u8) -> [u8; 24] {
+    let mut nonce = [0; 24];
+    nonce[..16].copy_from_slice(event.as_bytes());
+    nonce[16] = field;
+    nonce
+}
+
+/// Why the key store could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the key store failed: {0}")]
+pub struct Error(pub String);
+
+/// Every member's key.
+#[async_trait]
+pub trait Keys: Send + Sync + 'static {
+    /// The member's key, made if they have none. When it returns, the key is durable: what is sealed with it can
+    /// be opened after a crash. A member who was forgotten gets no new key.
+    ///
+    /// # Errors
+    /// [`Error`] when the key can neither be read nor kept, or the member was forgotten.
+    async fn key(&self, member: Uuid) -> Result<MemberKey, Error>;
+
+    /// The member's key if they have one; `None` after [`Self::forget`].
+    ///
+    /// # Errors
+    /// [`Error`] when it cannot be read.
+    async fn existing(&self, member: Uuid) -> Result<Option<MemberKey>, Error>;
+
+    /// Destroys the member's key for ever. When it returns, no copy is left.
+    ///
+    /// # Errors
+    /// [`Error`] when it could not be destroyed for certain.
+    async fn forget(&self, member: Uuid) -> Result<(), Error>;
+}

@@ -1,0 +1,2 @@
+//! The `cartulary` binary.
+fn main() {}

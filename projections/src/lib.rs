@@ -1,0 +1,1 @@
+//! The read side: the engine that folds the log into views, and the views.

@@ -1,0 +1,1 @@
+//! View rows in an embedded SQLite file (the default).

@@ -1,0 +1,1 @@
+//! Acceptance, vendors, simulation, benches, tidy.
