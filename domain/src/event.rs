@@ -19,19 +19,19 @@ use crate::{
 };
 
 macro_rules! every {
-    ($($variant:ident($module:ident :: $enum:ident) = $category:literal),+ $(,)?) => {
+    ($($variant:ident($event:ty) = $category:literal),+ $(,)?) => {
         /// An event of any aggregate.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Event {
             $(
                 #[doc = concat!("An event of a `", $category, "-…` stream.")]
-                $variant($module::$enum),
+                $variant($event),
             )+
         }
 
         $(
-            impl From<$module::$enum> for Event {
-                fn from(event: $module::$enum) -> Self {
+            impl From<$event> for Event {
+                fn from(event: $event) -> Self {
                     Self::$variant(event)
                 }
             }
@@ -41,7 +41,7 @@ macro_rules! every {
             /// Every stored type of the shop with its newest schema version.
             #[must_use]
             pub fn kinds() -> Vec<(&'static str, u32)> {
-                [$($module::$enum::KINDS),+].concat()
+                [$(<$event>::KINDS),+].concat()
             }
 
             /// Reads a stored body of any type and version.
@@ -50,7 +50,7 @@ macro_rules! every {
             /// [`DecodeError`] when the type is unknown or the body does not match it.
             pub fn decode(kind: &str, schema: u32, body: &[u8]) -> Result<Self, DecodeError> {
                 match kind.split('.').next() {
-                    $( Some($category) => $module::$enum::decode(kind, schema, body).map(Self::$variant), )+
+                    $( Some($category) => <$event>::decode(kind, schema, body).map(Self::$variant), )+
                     _ => Err(DecodeError::Unknown { kind: kind.to_owned(), schema }),
                 }
             }
@@ -95,7 +95,11 @@ pub struct Metadata {
     #[serde(rename = "$correlationId")]
     pub correlation_id: Uuid,
     /// The event that led to this one, if no person did.
-    #[serde(rename = "$causationId", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "$causationId",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub causation_id: Option<EventId>,
     /// Business time: when it happened in the world. An importer may set it; rankings and reports use it.
     pub occurred_at: Timestamp,

@@ -5,7 +5,9 @@
 //! deleting that key: every sealed byte in log, snapshots, views and exports becomes noise at once.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, ser::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, ser::Error as _,
+};
 
 use crate::ids::MemberId;
 
@@ -23,7 +25,7 @@ pub enum Personal<T> {
     Sealed {
         /// Whose key opens it.
         member: MemberId,
-        /// Nonce-free ciphertext with its tag: the nonce follows from event id and field.
+        /// Nonce, ciphertext and tag, as the keys port sealed them.
         ciphertext: Vec<u8>,
     },
 }
@@ -51,7 +53,7 @@ impl<T> Personal<T> {
 }
 
 /// What a codec sees of a personal field, whatever its type.
-pub trait Sealable {
+pub trait Sealable: Send {
     /// Whose key seals it.
     fn member(&self) -> MemberId;
 
@@ -71,13 +73,14 @@ pub trait Sealable {
     fn unseal(&mut self, plaintext: &[u8]) -> Result<(), serde_json::Error>;
 }
 
-impl<T: Serialize + DeserializeOwned> Sealable for Personal<T> {
+impl<T: Serialize + DeserializeOwned + Send> Sealable for Personal<T> {
     fn member(&self) -> MemberId {
         Personal::member(self)
     }
 
     fn plaintext(&self) -> Option<Vec<u8>> {
-        self.value().and_then(|value| serde_json::to_vec(value).ok())
+        self.value()
+            .and_then(|value| serde_json::to_vec(value).ok())
     }
 
     fn ciphertext(&self) -> Option<&[u8]> {
@@ -88,11 +91,17 @@ impl<T: Serialize + DeserializeOwned> Sealable for Personal<T> {
     }
 
     fn seal(&mut self, ciphertext: Vec<u8>) {
-        *self = Self::Sealed { member: Personal::member(self), ciphertext };
+        *self = Self::Sealed {
+            member: Personal::member(self),
+            ciphertext,
+        };
     }
 
     fn unseal(&mut self, plaintext: &[u8]) -> Result<(), serde_json::Error> {
-        *self = Self::Open { member: Personal::member(self), value: serde_json::from_slice(plaintext)? };
+        *self = Self::Open {
+            member: Personal::member(self),
+            value: serde_json::from_slice(plaintext)?,
+        };
         Ok(())
     }
 }
@@ -104,7 +113,7 @@ pub trait Fields {
     fn collect<'a>(&'a mut self, fields: &mut Vec<&'a mut dyn Sealable>);
 }
 
-impl<T: Serialize + DeserializeOwned> Fields for Personal<T> {
+impl<T: Serialize + DeserializeOwned + Send> Fields for Personal<T> {
     fn collect<'a>(&'a mut self, fields: &mut Vec<&'a mut dyn Sealable>) {
         fields.push(self);
     }
@@ -128,10 +137,14 @@ struct Wire {
 impl<T> Serialize for Personal<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Open { .. } => Err(S::Error::custom("personal data must be sealed before it is written")),
-            Self::Sealed { member, ciphertext } => {
-                Wire { member: *member, sealed: STANDARD.encode(ciphertext) }.serialize(serializer)
+            Self::Open { .. } => Err(S::Error::custom(
+                "personal data must be sealed before it is written",
+            )),
+            Self::Sealed { member, ciphertext } => Wire {
+                member: *member,
+                sealed: STANDARD.encode(ciphertext),
             }
+            .serialize(serializer),
         }
     }
 }
@@ -139,8 +152,13 @@ impl<T> Serialize for Personal<T> {
 impl<'de, T> Deserialize<'de> for Personal<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        let ciphertext = STANDARD.decode(&wire.sealed).map_err(serde::de::Error::custom)?;
-        Ok(Self::Sealed { member: wire.member, ciphertext })
+        let ciphertext = STANDARD
+            .decode(&wire.sealed)
+            .map_err(serde::de::Error::custom)?;
+        Ok(Self::Sealed {
+            member: wire.member,
+            ciphertext,
+        })
     }
 }
 
@@ -166,7 +184,12 @@ mod tests {
         assert!(!stored.contains("Fleet"));
 
         let mut read: Personal<String> = serde_json::from_str(&stored).unwrap();
-        let plaintext: Vec<u8> = read.ciphertext().unwrap().iter().map(|byte| byte ^ 0x55).collect();
+        let plaintext: Vec<u8> = read
+            .ciphertext()
+            .unwrap()
+            .iter()
+            .map(|byte| byte ^ 0x55)
+            .collect();
         read.unseal(&plaintext).unwrap();
         assert_eq!(read, open());
     }

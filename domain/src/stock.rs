@@ -1,1 +1,634 @@
-//! stock
+//! Stock of one SKU: what lies in each warehouse, what is reserved for whom, what has been claimed.
+//!
+//! A stream per SKU makes "never oversold" a local rule: every reservation of a SKU is decided against one
+//! state, in one order. Goods are *reserved* at order time, *claimed* at capture (they leave the shelf) and
+//! *released* when the order ends otherwise. A hold that its order forgot lapses: the next buyer who would
+//! be refused sweeps holds that are long past their expiry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    decider::Decider,
+    events,
+    ids::{OrderId, ProductId, Sku, WarehouseId},
+};
+
+/// The most units any one number of a SKU may say.
+pub const UNITS_MAX: u32 = 1_000_000_000;
+
+/// How long after its expiry a hold may be swept. The order process releases holds itself, on time; the sweep
+/// only catches what a lost process left behind.
+pub const LAPSE_GRACE: SignedDuration = SignedDuration::from_mins(15);
+
+/// The most lapsed holds swept by one decision.
+pub const LAPSE_BATCH_MAX: usize = 16;
+
+events! {
+    /// What happened to a SKU's stock.
+    Event {
+        /// The SKU is kept from now on.
+        Opened = "stock.opened" 1,
+        /// Goods came in.
+        Received = "stock.received" 1,
+        /// Somebody counted the shelf.
+        Counted = "stock.counted" 1,
+        /// Units were set aside for an order.
+        Reserved = "stock.reserved" 1,
+        /// Reserved units left the shelf: they are sold.
+        Claimed = "stock.claimed" 1,
+        /// Reserved units are free again.
+        Released = "stock.released" 1,
+        /// Sold units came back to the shelf.
+        Restocked = "stock.restocked" 1,
+    }
+}
+
+/// See [`Event::Opened`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// The SKU.
+    pub sku: Sku,
+    /// The product it is a variant of.
+    pub product: ProductId,
+}
+
+/// See [`Event::Received`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// Where.
+    pub warehouse: WarehouseId,
+    /// Units that came in.
+    pub quantity: u32,
+}
+
+/// See [`Event::Counted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Where.
+    pub warehouse: WarehouseId,
+    /// Units that lie there, reserved ones included.
+    pub on_hand: u32,
+}
+
+/// See [`Event::Reserved`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// For which order.
+    pub order: OrderId,
+    /// From which warehouses.
+    pub allocations: Vec<Allocation>,
+    /// When the hold ends unless the order claims it.
+    pub expires_at: Timestamp,
+}
+
+/// See [`Event::Claimed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// For which order.
+    pub order: OrderId,
+    /// From which warehouses.
+    pub allocations: Vec<Allocation>,
+}
+
+/// See [`Event::Released`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// Whose hold.
+    pub order: OrderId,
+    /// Where the units lie.
+    pub allocations: Vec<Allocation>,
+    /// True when nobody asked for it: the hold was long past its expiry.
+    pub lapsed: bool,
+}
+
+/// See [`Event::Restocked`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restocked {
+    /// The return or delivery that brought them back.
+    pub source: Uuid,
+    /// Where to.
+    pub warehouse: WarehouseId,
+    /// Units that came back.
+    pub quantity: u32,
+}
+
+/// Units of a SKU in one warehouse.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocation {
+    /// Where.
+    pub warehouse: WarehouseId,
+    /// How many.
+    pub quantity: u32,
+}
+
+/// What can be asked of a SKU's stock.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Keep this SKU, for this product.
+    Open {
+        /// The SKU, as in the stream's name.
+        sku: Sku,
+        /// The product it belongs to.
+        product: ProductId,
+    },
+    /// Add what came in. Adds up: a retry is known by its request id.
+    Receive {
+        /// Where.
+        warehouse: WarehouseId,
+        /// Units, at least 1.
+        quantity: u32,
+    },
+    /// Set the shelf to what was counted.
+    Count {
+        /// Where.
+        warehouse: WarehouseId,
+        /// Units that lie there.
+        on_hand: u32,
+    },
+    /// Set units aside for an order.
+    Reserve {
+        /// For which order.
+        order: OrderId,
+        /// Units, at least 1.
+        quantity: u32,
+        /// When the hold ends.
+        expires_at: Timestamp,
+        /// The time now.
+        now: Timestamp,
+    },
+    /// Take what the order has reserved.
+    Claim {
+        /// The order.
+        order: OrderId,
+    },
+    /// Let go of what the order has reserved, if anything.
+    Release {
+        /// The order.
+        order: OrderId,
+    },
+    /// Put sold units back. Adds up: a retry is known by its request id.
+    Restock {
+        /// The return or delivery that brought them back.
+        source: Uuid,
+        /// Where to.
+        warehouse: WarehouseId,
+        /// Units, at least 1.
+        quantity: u32,
+    },
+}
+
+/// Why a wish about stock was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The SKU is not kept.
+    #[error("the SKU is not kept in stock")]
+    NotKept,
+    /// Another product has this SKU.
+    #[error("SKU {sku} belongs to product {product}")]
+    Taken {
+        /// The SKU.
+        sku: Sku,
+        /// Whose it is.
+        product: ProductId,
+    },
+    /// A quantity of zero, or beyond [`UNITS_MAX`].
+    #[error("a quantity must be between 1 and {UNITS_MAX}, not {found}")]
+    Quantity {
+        /// What was asked.
+        found: u64,
+    },
+    /// Fewer counted than are promised to orders.
+    #[error(
+        "{reserved} units are reserved in {warehouse}; release their orders before counting {counted}"
+    )]
+    BelowReserved {
+        /// Where.
+        warehouse: WarehouseId,
+        /// Promised to orders.
+        reserved: u32,
+        /// Counted.
+        counted: u32,
+    },
+    /// Not enough is available.
+    #[error("{available} available, {requested} requested")]
+    OutOfStock {
+        /// What was asked for.
+        requested: u32,
+        /// What is free.
+        available: u32,
+    },
+    /// The order holds another quantity already.
+    #[error("the order already holds {held} units, not {requested}")]
+    HeldOtherwise {
+        /// What it holds.
+        held: u32,
+        /// What was asked for.
+        requested: u32,
+    },
+    /// The order has nothing reserved.
+    #[error("order {order} has nothing reserved")]
+    NotReserved {
+        /// The order.
+        order: OrderId,
+    },
+}
+
+/// What a decision about stock needs to know.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    product: Option<ProductId>,
+    levels: BTreeMap<WarehouseId, Level>,
+    holds: BTreeMap<OrderId, Hold>,
+    /// Holds by expiry, so that the oldest is found without looking at all of a hot SKU's.
+    by_expiry: BTreeSet<(Timestamp, OrderId)>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Level {
+    on_hand: u32,
+    /// Part of `on_hand`.
+    reserved: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Hold {
+    allocations: Vec<Allocation>,
+    expires_at: Timestamp,
+}
+
+impl State {
+    /// The product this SKU belongs to, once it is kept.
+    #[must_use]
+    pub const fn product(&self) -> Option<&ProductId> {
+        self.product.as_ref()
+    }
+
+    /// Units free to reserve, over all warehouses.
+    #[must_use]
+    pub fn available(&self) -> u32 {
+        self.levels
+            .values()
+            .fold(0, |sum, level| sum.saturating_add(level.available()))
+    }
+
+    /// Units on the shelf and units of them reserved, over all warehouses.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        self.levels
+            .values()
+            .fold((0, 0), |(on_hand, reserved), level| {
+                (
+                    on_hand + u64::from(level.on_hand),
+                    reserved + u64::from(level.reserved),
+                )
+            })
+    }
+
+    /// What the order has reserved here.
+    #[must_use]
+    pub fn held_by(&self, order: OrderId) -> Option<&[Allocation]> {
+        self.holds
+            .get(&order)
+            .map(|hold| hold.allocations.as_slice())
+    }
+
+    /// The `count` holders whose holds end last: the newest.
+    pub fn newest_holders(&self, count: usize) -> impl Iterator<Item = OrderId> + '_ {
+        self.by_expiry
+            .iter()
+            .rev()
+            .take(count)
+            .map(|(_, order)| *order)
+    }
+
+    fn level(&mut self, warehouse: &WarehouseId) -> &mut Level {
+        self.levels.entry(warehouse.clone()).or_default()
+    }
+
+    fn end_hold(&mut self, order: OrderId) {
+        if let Some(hold) = self.holds.remove(&order) {
+            self.by_expiry.remove(&(hold.expires_at, order));
+        }
+    }
+}
+
+impl Level {
+    const fn available(&self) -> u32 {
+        self.on_hand.saturating_sub(self.reserved)
+    }
+}
+
+/// The stock aggregate.
+#[derive(Debug)]
+pub struct Stock;
+
+impl Decider for Stock {
+    const CATEGORY: &'static str = "stock";
+    const FOLD: u32 = 1;
+    type Id = Sku;
+    type State = State;
+    type Command = Command;
+    type Event = Event;
+    type Rejection = Rejection;
+
+    fn decide(state: &State, command: &Command) -> Result<Vec<Event>, Rejection> {
+        let event = match command {
+            Command::Open { sku, product } => return open(state, sku, product),
+            _ if state.product.is_none() => return Err(Rejection::NotKept),
+            Command::Receive {
+                warehouse,
+                quantity,
+            } => {
+                room(state, warehouse, *quantity)?;
+                Received {
+                    warehouse: warehouse.clone(),
+                    quantity: *quantity,
+                }
+                .into()
+            }
+            Command::Count { warehouse, on_hand } => return count(state, warehouse, *on_hand),
+            Command::Reserve {
+                order,
+                quantity,
+                expires_at,
+                now,
+            } => {
+                return reserve(state, *order, *quantity, *expires_at, *now);
+            }
+            Command::Claim { order } => {
+                let hold = state
+                    .holds
+                    .get(order)
+                    .ok_or(Rejection::NotReserved { order: *order })?;
+                Claimed {
+                    order: *order,
+                    allocations: hold.allocations.clone(),
+                }
+                .into()
+            }
+            Command::Release { order } => match state.holds.get(order) {
+                None => return Ok(vec![]),
+                Some(hold) => release(*order, hold, false),
+            },
+            Command::Restock {
+                source,
+                warehouse,
+                quantity,
+            } => {
+                room(state, warehouse, *quantity)?;
+                Restocked {
+                    source: *source,
+                    warehouse: warehouse.clone(),
+                    quantity: *quantity,
+                }
+                .into()
+            }
+        };
+        Ok(vec![event])
+    }
+
+    fn evolve(mut state: State, event: &Event) -> State {
+        match event {
+            Event::Opened(opened) => state.product = Some(opened.product.clone()),
+            Event::Received(Received {
+                warehouse,
+                quantity,
+            })
+            | Event::Restocked(Restocked {
+                warehouse,
+                quantity,
+                ..
+            }) => {
+                let level = state.level(warehouse);
+                level.on_hand = level.on_hand.saturating_add(*quantity);
+            }
+            Event::Counted(counted) => state.level(&counted.warehouse).on_hand = counted.on_hand,
+            Event::Reserved(reserved) => {
+                for Allocation {
+                    warehouse,
+                    quantity,
+                } in &reserved.allocations
+                {
+                    let level = state.level(warehouse);
+                    level.reserved = level.reserved.saturating_add(*quantity);
+                }
+                state
+                    .by_expiry
+                    .insert((reserved.expires_at, reserved.order));
+                let hold = Hold {
+                    allocations: reserved.allocations.clone(),
+                    expires_at: reserved.expires_at,
+                };
+                state.holds.insert(reserved.order, hold);
+            }
+            Event::Claimed(claimed) => {
+                for Allocation {
+                    warehouse,
+                    quantity,
+                } in &claimed.allocations
+                {
+                    let level = state.level(warehouse);
+                    level.reserved = level.reserved.saturating_sub(*quantity);
+                    level.on_hand = level.on_hand.saturating_sub(*quantity);
+                }
+                state.end_hold(claimed.order);
+            }
+            Event::Released(released) => {
+                for Allocation {
+                    warehouse,
+                    quantity,
+                } in &released.allocations
+                {
+                    let level = state.level(warehouse);
+                    level.reserved = level.reserved.saturating_sub(*quantity);
+                }
+                state.end_hold(released.order);
+            }
+        }
+        state
+    }
+}
+
+fn open(state: &State, sku: &Sku, product: &ProductId) -> Result<Vec<Event>, Rejection> {
+    match &state.product {
+        None => Ok(vec![
+            Opened {
+                sku: sku.clone(),
+                product: product.clone(),
+            }
+            .into(),
+        ]),
+        Some(owner) if owner == product => Ok(vec![]),
+        Some(owner) => Err(Rejection::Taken {
+            sku: sku.clone(),
+            product: owner.clone(),
+        }),
+    }
+}
+
+fn units(quantity: u32) -> Result<(), Rejection> {
+    if (1..=UNITS_MAX).contains(&quantity) {
+        Ok(())
+    } else {
+        Err(Rejection::Quantity {
+            found: quantity.into(),
+        })
+    }
+}
+
+/// Checks that `quantity` more units may lie in `warehouse`.
+fn room(state: &State, warehouse: &WarehouseId, quantity: u32) -> Result<(), Rejection> {
+    units(quantity)?;
+    let on_hand = state.levels.get(warehouse).map_or(0, |level| level.on_hand);
+    let sum = u64::from(on_hand) + u64::from(quantity);
+    if sum <= u64::from(UNITS_MAX) {
+        Ok(())
+    } else {
+        Err(Rejection::Quantity { found: sum })
+    }
+}
+
+fn count(state: &State, warehouse: &WarehouseId, on_hand: u32) -> Result<Vec<Event>, Rejection> {
+    if on_hand > UNITS_MAX {
+        return Err(Rejection::Quantity {
+            found: on_hand.into(),
+        });
+    }
+    let level = state.levels.get(warehouse).cloned().unwrap_or_default();
+    if on_hand < level.reserved {
+        let warehouse = warehouse.clone();
+        return Err(Rejection::BelowReserved {
+            warehouse,
+            reserved: level.reserved,
+            counted: on_hand,
+        });
+    }
+    if state.levels.contains_key(warehouse) && on_hand == level.on_hand {
+        return Ok(vec![]);
+    }
+    Ok(vec![
+        Counted {
+            warehouse: warehouse.clone(),
+            on_hand,
+        }
+        .into(),
+    ])
+}
+
+fn reserve(
+    state: &State,
+    order: OrderId,
+    quantity: u32,
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
+    units(quantity)?;
+    if let Some(hold) = state.holds.get(&order) {
+        let held = hold
+            .allocations
+            .iter()
+            .map(|allocation| allocation.quantity)
+            .sum();
+        return if held == quantity {
+            Ok(vec![])
+        } else {
+            Err(Rejection::HeldOtherwise {
+                held,
+                requested: quantity,
+            })
+        };
+    }
+    if state.available() >= quantity {
+        return Ok(vec![
+            Reserved {
+                order,
+                allocations: allocate(state, quantity),
+                expires_at,
+            }
+            .into(),
+        ]);
+    }
+    let out_of_stock = Rejection::OutOfStock {
+        requested: quantity,
+        available: state.available(),
+    };
+    let mut events = lapsed(state, now);
+    if events.is_empty() {
+        return Err(out_of_stock);
+    }
+    let swept = events.iter().fold(state.clone(), Stock::evolve);
+    if swept.available() < quantity {
+        return Err(out_of_stock);
+    }
+    events.push(
+        Reserved {
+            order,
+            allocations: allocate(&swept, quantity),
+            expires_at,
+        }
+        .into(),
+    );
+    Ok(events)
+}
+
+/// Releases of the holds that are longest past their expiry.
+fn lapsed(state: &State, now: Timestamp) -> Vec<Event> {
+    let due = |at: &Timestamp| at.checked_add(LAPSE_GRACE).is_ok_and(|end| end < now);
+    state
+        .by_expiry
+        .iter()
+        .take_while(|(at, _)| due(at))
+        .take(LAPSE_BATCH_MAX)
+        .filter_map(|(_, order)| {
+            state
+                .holds
+                .get(order)
+                .map(|hold| release(*order, hold, true))
+        })
+        .collect()
+}
+
+fn release(order: OrderId, hold: &Hold, lapsed: bool) -> Event {
+    Released {
+        order,
+        allocations: hold.allocations.clone(),
+        lapsed,
+    }
+    .into()
+}
+
+/// Takes `quantity` units: from one warehouse if any has enough, else from as few as the order of their
+/// ids allows. The caller has checked that enough is available.
+fn allocate(state: &State, quantity: u32) -> Vec<Allocation> {
+    if let Some((warehouse, _)) = state
+        .levels
+        .iter()
+        .find(|(_, level)| level.available() >= quantity)
+    {
+        return vec![Allocation {
+            warehouse: warehouse.clone(),
+            quantity,
+        }];
+    }
+    let mut missing = quantity;
+    let mut allocations = Vec::new();
+    for (warehouse, level) in &state.levels {
+        let taken = level.available().min(missing);
+        if taken > 0 {
+            allocations.push(Allocation {
+                warehouse: warehouse.clone(),
+                quantity: taken,
+            });
+            missing -= taken;
+        }
+    }
+    allocations
+}
+
+#[cfg(test)]
+#[path = "stock/tests.rs"]
+mod tests;

@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use chacha20poly1305::{
     XChaCha20Poly1305,
-    aead::{Aead, KeyInit, Payload},
+    aead::{Aead, KeyInit},
 };
 use uuid::Uuid;
 
@@ -26,32 +26,39 @@ impl std::fmt::Debug for MemberKey {
 #[error("the sealed value does not open with this key")]
 pub struct Unopened;
 
+/// Bytes of the nonce in front of the ciphertext.
+const NONCE_LEN: usize = 24;
+
 impl MemberKey {
-    /// Seals `plaintext`, bound to the event and field it stands in.
+    /// Seals `plaintext`, under a nonce that follows from the event and field where it is first written. The
+    /// sealed bytes carry their nonce, so that they may be copied into later events as they are.
     #[must_use]
     pub fn seal(&self, event: Uuid, field: u8, plaintext: &[u8]) -> Vec<u8> {
+        let mut nonce = [0; NONCE_LEN];
+        nonce[..16].copy_from_slice(event.as_bytes());
+        nonce[16] = field;
         // Encrypting a buffer of this size cannot fail; an empty ciphertext would merely never open.
-        self.cipher().encrypt(&nonce(event, field).into(), Payload::from(plaintext)).unwrap_or_default()
+        let ciphertext = self
+            .cipher()
+            .encrypt(&nonce.into(), plaintext)
+            .unwrap_or_default();
+        [nonce.as_slice(), &ciphertext].concat()
     }
 
-    /// Opens what [`Self::seal`] sealed for the same event and field.
+    /// Opens what [`Self::seal`] sealed.
     ///
     /// # Errors
-    /// [`Unopened`] for another key, event, field, or altered bytes.
-    pub fn open(&self, event: Uuid, field: u8, ciphertext: &[u8]) -> Result<Vec<u8>, Unopened> {
-        self.cipher().decrypt(&nonce(event, field).into(), Payload::from(ciphertext)).map_err(|_| Unopened)
+    /// [`Unopened`] for another key or altered bytes.
+    pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, Unopened> {
+        let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(Unopened)?;
+        self.cipher()
+            .decrypt(&(*nonce).into(), ciphertext)
+            .map_err(|_| Unopened)
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(&self.0.into())
     }
-}
-
-fn nonce(event: Uuid, field: u8) -> [u8; 24] {
-    let mut nonce = [0; 24];
-    nonce[..16].copy_from_slice(event.as_bytes());
-    nonce[16] = field;
-    nonce
 }
 
 /// Why the key store could not do what it was asked.

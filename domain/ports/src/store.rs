@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A place in the log. `Position::START` is before the first event.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Position(pub u64);
 
@@ -159,7 +161,12 @@ pub trait EventStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// An [`Error`] when the log cannot be read.
-    async fn read_stream(&self, stream: &str, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error>;
+    async fn read_stream(
+        &self,
+        stream: &str,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, Error>;
 
     /// Up to `limit` events of the whole log after position `after` (exclusive), in order.
     ///

@@ -1,0 +1,214 @@
+//! One stream's waiting commands, and what a round decided for each of them.
+
+use std::collections::HashSet;
+
+use domain::decider::Decider;
+use ports::{
+    keys::Keys,
+    store::{Append, NewEvent, Revision},
+};
+use uuid::Uuid;
+
+use super::{Entry, stream_name};
+use crate::{
+    codec,
+    desk::{Answer, Error, Seen, Work},
+    request::Request,
+};
+
+type Inspect<D> = Box<dyn FnOnce(Result<Seen<'_, D>, Error<<D as Decider>::Rejection>>) + Send>;
+
+/// What a round decided for one command.
+pub(super) enum Verdict<D: Decider> {
+    /// These events are in the round's append.
+    Planned {
+        events: Vec<D::Event>,
+        /// How many events the stream holds after them.
+        revision: Revision,
+    },
+    /// It is so already, at this revision. A repeat is answered as before.
+    Already { revision: Revision },
+    /// It is refused. A repeat of what was once accepted is answered as before.
+    Refused(Error<D::Rejection>),
+    /// It may be a repeat: look before deciding.
+    Suspect,
+}
+
+/// A command with its verdict.
+pub(super) struct Decided<D: Decider> {
+    pub(super) command: D::Command,
+    pub(super) request: Request,
+    pub(super) answer: Answer<D>,
+    pub(super) verdict: Verdict<D>,
+}
+
+/// One stream's work.
+pub(super) struct Pile<D: Decider> {
+    pub(super) id: D::Id,
+    pub(super) stream: String,
+    pub(super) decided: Vec<Decided<D>>,
+    pub(super) inspects: Vec<Inspect<D>>,
+    /// Whether this round appends to the stream.
+    pub(super) appended: bool,
+    /// How many events the stream must hold for the append.
+    expected: Revision,
+    events: Vec<NewEvent>,
+    /// First event ids of requests that are known to the log.
+    suspects: HashSet<Uuid>,
+}
+
+impl<D: Decider> Pile<D> {
+    pub(super) fn new(id: D::Id) -> Self {
+        let stream = stream_name::<D>(&id);
+        Self {
+            id,
+            stream,
+            decided: Vec::new(),
+            inspects: Vec::new(),
+            appended: false,
+            expected: 0,
+            events: Vec::new(),
+            suspects: HashSet::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, work: Work<D>) {
+        match work {
+            Work::Execute {
+                command,
+                request,
+                answer,
+            } => self.push_execute(command, request, answer),
+            Work::Inspect(inspect) => self.inspects.push(inspect),
+        }
+    }
+
+    pub(super) fn push_execute(
+        &mut self,
+        command: D::Command,
+        request: Request,
+        answer: Answer<D>,
+    ) {
+        self.decided.push(Decided {
+            command,
+            request,
+            answer,
+            verdict: Verdict::Suspect,
+        });
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.decided.is_empty()
+    }
+
+    /// True when the stream may be assumed to be new without a look; after a round that went wrong, never.
+    pub(super) fn creates(&self) -> bool {
+        !self.appended
+            && self.inspects.is_empty()
+            && self
+                .decided
+                .iter()
+                .all(|decided| D::creates(&decided.command))
+    }
+
+    /// Decides every command against `entry` and what the earlier ones made of it.
+    pub(super) async fn plan(
+        &mut self,
+        mut entry: Entry<D>,
+        keys: &dyn Keys,
+    ) -> Result<Entry<D>, Error<D::Rejection>> {
+        self.expected = entry.revision;
+        self.events.clear();
+        let mut seen = std::mem::take(&mut self.suspects);
+        for decided in &mut self.decided {
+            let first = decided.request.event_id(&self.stream, 0).0;
+            decided.verdict = if seen.contains(&first) {
+                Verdict::Suspect
+            } else {
+                judge(&decided.command, &decided.request, &entry)
+            };
+            if let Verdict::Planned { events, revision } = &mut decided.verdict {
+                seen.insert(first);
+                for (n, event) in (0_u32..).zip(events) {
+                    let id = decided.request.event_id(&self.stream, n);
+                    codec::seal(event, id, keys).await?;
+                    let encoded = codec::encode(event, id, &decided.request);
+                    self.events
+                        .push(encoded.map_err(|why| Error::Encode(why.to_string()))?);
+                    entry.fold(event, id);
+                }
+                *revision = entry.revision;
+            }
+        }
+        self.appended = !self.events.is_empty();
+        Ok(entry)
+    }
+
+    /// The round's append, if the stream has one.
+    pub(super) fn append(&mut self) -> Option<Append> {
+        let events = std::mem::take(&mut self.events);
+        self.appended.then(|| Append {
+            stream: self.stream.clone(),
+            expected: self.expected,
+            events,
+        })
+    }
+
+    /// First event ids of the commands that had no effect in this round: they may have had it before.
+    pub(super) fn lookups(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.decided
+            .iter()
+            .filter(|decided| !matches!(decided.verdict, Verdict::Planned { .. }))
+            .map(|decided| decided.request.event_id(&self.stream, 0).0)
+    }
+
+    /// Marks commands for a look before they are decided again: those whose planned event ids `known` picks.
+    pub(super) fn suspect(&mut self, known: impl Fn(&[Uuid]) -> bool) {
+        for decided in &self.decided {
+            let Verdict::Planned { events, .. } = &decided.verdict else {
+                continue;
+            };
+            let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+            let ids: Vec<Uuid> = (0..count)
+                .map(|n| decided.request.event_id(&self.stream, n).0)
+                .collect();
+            if known(&ids) {
+                self.suspects.extend(ids.first());
+            }
+        }
+    }
+
+    /// Answers everything with an error.
+    pub(super) fn fail(self, error: &Error<D::Rejection>) {
+        for decided in self.decided {
+            // The asker may have gone.
+            let _gone = decided.answer.send(Err(error.clone()));
+        }
+        for inspect in self.inspects {
+            inspect(Err(error.clone()));
+        }
+    }
+}
+
+/// Decides one command.
+fn judge<D: Decider>(command: &D::Command, request: &Request, entry: &Entry<D>) -> Verdict<D> {
+    if let Some(expected) = request
+        .if_match
+        .filter(|expected| *expected != entry.revision)
+    {
+        return Verdict::Refused(Error::Stale {
+            expected,
+            actual: entry.revision,
+        });
+    }
+    match D::decide(&entry.state, command) {
+        Ok(events) if events.is_empty() => Verdict::Already {
+            revision: entry.revision,
+        },
+        Ok(events) => Verdict::Planned {
+            events,
+            revision: 0,
+        },
+        Err(rejection) => Verdict::Refused(Error::Rejected(rejection)),
+    }
+}

@@ -1,0 +1,267 @@
+//! Drives one order: look at it, run the step that is due, look again.
+
+use domain::{
+    coupon::claim,
+    ids::{ClaimId, DeliveryId, OrderId, PaymentId, Sku, derive},
+    order::{self, Command, Order, SkuAllocation, Undo},
+    process::{Next, order as process, order::Step, request_id},
+    stock,
+};
+
+use super::{Due, Failure, Progress, Steps, Until};
+use crate::{
+    desk::{Error, Seen},
+    request::Request,
+};
+
+/// The most steps in one drive: more than any order needs, so that a loop without end is seen.
+const STEPS_MAX: usize = 64;
+
+/// What a step came to: something to record on the order, or the order was seen to already.
+enum Came {
+    Record(Command),
+    Done(Progress),
+}
+
+impl Steps {
+    /// Drives an order as far as `until` says.
+    ///
+    /// # Errors
+    /// [`Failure`] when a step could not be finished now; drive again later.
+    pub async fn drive_order(&self, id: OrderId, until: Until) -> Result<Progress, Failure> {
+        for _ in 0..STEPS_MAX {
+            let now = self.shop.clock.now();
+            let look =
+                move |seen: Seen<'_, Order>| (process::next(seen.state, now), due(id, &seen, now));
+            let (next, due) = self.shop.order.inspect(&id, look).await?;
+            let step = match next {
+                Next::Done => return Ok(Progress::Waiting { until: None }),
+                Next::Await { until } => return Ok(Progress::Waiting { until }),
+                Next::Do(step) => step,
+            };
+            if until == Until::Reserved && !eager(&step) {
+                return Ok(Progress::Waiting { until: Some(now) });
+            }
+            let name = step.name();
+            let came = match step {
+                Step::Reserve { .. }
+                | Step::HoldCoupon { .. }
+                | Step::Claim { .. }
+                | Step::Deliver { .. }
+                | Step::Follow { .. } => self.goods(due, step).await?,
+                _ => self.money(due, step).await?,
+            };
+            match came {
+                Came::Record(command) => {
+                    self.shop
+                        .order
+                        .execute(&id, command, due.request(name, b"order"))
+                        .await?;
+                }
+                Came::Done(Progress::Moved) => {}
+                Came::Done(waiting) => return Ok(waiting),
+            }
+        }
+        Err(Failure(format!(
+            "order {id} did not settle within {STEPS_MAX} steps"
+        )))
+    }
+
+    /// Runs a step that moves goods.
+    async fn goods(&self, due: Due, step: Step) -> Result<Came, Failure> {
+        let name = step.name();
+        Ok(Came::Record(match step {
+            Step::Reserve { units, expires_at } => {
+                match self.reserve(due, &units, expires_at).await? {
+                    Ok(allocations) => Command::RecordReserved { allocations },
+                    Err(why) => Command::Refuse {
+                        why,
+                        claimed: Vec::new(),
+                    },
+                }
+            }
+            Step::HoldCoupon {
+                campaign,
+                claim,
+                member,
+                discount,
+            } => {
+                let hold = claim::Command::Hold {
+                    campaign,
+                    member,
+                    order: due.order,
+                    discount,
+                };
+                match self
+                    .shop
+                    .claim
+                    .execute(&claim, hold, due.request(name, b"coupon"))
+                    .await
+                {
+                    Ok(_) => Command::RecordCouponHeld,
+                    Err(Error::Rejected(why)) => Command::Refuse {
+                        why: order::Refusal::Coupon {
+                            detail: why.to_string(),
+                        },
+                        claimed: Vec::new(),
+                    },
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Step::Claim { skus, coupon } => match self.claim(due, &skus).await? {
+                Ok(()) => {
+                    self.redeem(due, coupon).await?;
+                    Command::Confirm
+                }
+                Err((why, claimed)) => Command::Refuse { why, claimed },
+            },
+            Step::Deliver {
+                region,
+                address,
+                units,
+            } => {
+                let delivery = DeliveryId::derived(due.id, &[&due.revision.to_be_bytes()]);
+                let key = derive(delivery.0, "booking", &[]);
+                let request = domain::delivery::Command::Request {
+                    order: due.order,
+                    region,
+                    address,
+                    units,
+                    key,
+                };
+                self.shop
+                    .delivery
+                    .execute(&delivery, request, due.request(name, b"delivery"))
+                    .await?;
+                Command::RecordDeliveryRequested { delivery }
+            }
+            Step::Follow { delivery } => {
+                match self
+                    .shop
+                    .delivery
+                    .inspect(&delivery, |seen| process::follow(seen.state))
+                    .await?
+                {
+                    Some(command) => command,
+                    None => return Ok(Came::Done(Progress::Waiting { until: None })),
+                }
+            }
+            _ => return Ok(Came::Done(Progress::Waiting { until: None })),
+        }))
+    }
+
+    /// Runs a step that moves money or ends the order.
+    async fn money(&self, due: Due, step: Step) -> Result<Came, Failure> {
+        let name = step.name();
+        Ok(match step {
+            Step::Pay { method } => {
+                let payment = PaymentId::derived(due.id, &[&due.revision.to_be_bytes()]);
+                Came::Done(
+                    self.pay(due.order, payment, method, due.request(name, b"order"))
+                        .await?,
+                )
+            }
+            Step::Waive { amount } => Came::Record(Command::RecordPaid {
+                payment: PaymentId::NONE,
+                amount,
+            }),
+            Step::Settle { payment } => Came::Done(self.settle(due.order, payment).await?),
+            Step::Return {
+                open,
+                payment,
+                buyer,
+                region,
+            } => Came::Done(
+                self.advance_returns(due, open, payment, buyer, &region)
+                    .await?,
+            ),
+            Step::Expire => Came::Record(Command::Expire { now: due.now }),
+            Step::Undo { held, skus } => {
+                for undo in held {
+                    if self.undo(due, undo, &skus).await? == Progress::Moved {
+                        // Undoing has changed what is known of the order: look again before closing it.
+                        return Ok(Came::Done(Progress::Moved));
+                    }
+                }
+                Came::Record(Command::Close)
+            }
+            _ => Came::Done(Progress::Waiting { until: None }),
+        })
+    }
+
+    /// Lets go of one thing that an order still holds. `Moved` when the order itself has changed by it.
+    async fn undo(&self, due: Due, undo: Undo, skus: &[Sku]) -> Result<Progress, Failure> {
+        match undo {
+            Undo::CancelPayment(payment) => return self.cancel_payment(due, payment).await,
+            Undo::Refund(payment, amount) => self.give_back(due, payment, amount).await?,
+            Undo::ReleaseStock => self.release(due, "undo", skus).await?,
+            Undo::Restock(claimed) => self.restock_claimed(due, &claimed).await?,
+            Undo::RestoreCoupon(claim) => {
+                let restore = claim::Command::Restore { order: due.order };
+                self.shop
+                    .claim
+                    .execute(&claim, restore, due.request("undo", b"coupon"))
+                    .await?;
+            }
+        }
+        Ok(Progress::Waiting { until: None })
+    }
+
+    async fn redeem(&self, due: Due, coupon: Option<ClaimId>) -> Result<(), Failure> {
+        if let Some(claim) = coupon {
+            let redeem = claim::Command::Redeem { order: due.order };
+            self.shop
+                .claim
+                .execute(&claim, redeem, due.request("claim", b"coupon"))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn restock_claimed(&self, due: Due, claimed: &[SkuAllocation]) -> Result<(), Failure> {
+        for SkuAllocation { sku, from } in claimed {
+            for stock::Allocation {
+                warehouse,
+                quantity,
+            } in from
+            {
+                let part = format!("{sku}/{warehouse}");
+                // An order's goods come back once, whatever revision it is looked at from.
+                let id = request_id(due.id, 0, "restock", part.as_bytes());
+                let request = Request {
+                    id,
+                    ..due.request("restock", b"")
+                };
+                let (source, warehouse, quantity) = (due.id, warehouse.clone(), *quantity);
+                let restock = stock::Command::Restock {
+                    source,
+                    warehouse,
+                    quantity,
+                };
+                self.shop.stock.execute(sku, restock, request).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Steps that the gateway drives before it answers the buyer.
+const fn eager(step: &Step) -> bool {
+    matches!(step, Step::Reserve { .. } | Step::HoldCoupon { .. })
+}
+
+pub(super) fn due(id: OrderId, seen: &Seen<'_, Order>, now: jiff::Timestamp) -> Due {
+    let occurred_at = seen
+        .state
+        .placed()
+        .and_then(|placed| placed.backdated)
+        .unwrap_or(now);
+    Due {
+        id: id.0,
+        order: id,
+        revision: seen.revision,
+        cause: seen.cause,
+        now,
+        occurred_at,
+    }
+}

@@ -1,0 +1,250 @@
+//! Reserving all lines of an order or none, releasing, claiming.
+//!
+//! The first round reserves all SKUs at once. Two carts that cross (one has x and wants y, the other has y and
+//! wants x) would both be refused then, though one of them could be served. So a refusal that is owed to
+//! an order which is itself still being reserved is tried once more, one SKU after another in SKU order,
+//! waiting for such orders to be decided. Whoever waits holds only lower SKUs, so nobody waits in a circle.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use domain::{
+    ids::{OrderId, Sku},
+    order::{Refusal, Situation, SkuAllocation},
+    process::order::allocations,
+    stock::{Allocation, Command, Event, Rejection},
+};
+use futures::future::{join_all, try_join_all};
+use jiff::Timestamp;
+
+use super::{Due, Failure, Steps};
+use crate::desk::Error;
+
+/// How many of a SKU's newest holders are asked whether they are still being reserved.
+const HOLDERS_MAX: usize = 8;
+/// How often the second round looks again at a SKU that an undecided order holds.
+const WAITS_MAX: u32 = 100;
+/// How long it waits in between.
+const WAIT: Duration = Duration::from_millis(10);
+
+type Reserved = Result<Vec<Allocation>, Rejection>;
+
+impl Steps {
+    /// Reserves all units, or none.
+    pub(super) async fn reserve(
+        &self,
+        due: Due,
+        units: &BTreeMap<Sku, u32>,
+        expires_at: Timestamp,
+    ) -> Result<Result<Arc<[SkuAllocation]>, Refusal>, Failure> {
+        let all = units
+            .iter()
+            .map(|(sku, quantity)| self.reserve_one(due, "first", sku, *quantity, expires_at));
+        let reserved: Vec<Result<Reserved, Failure>> = join_all(all).await;
+        let mut held = Vec::with_capacity(units.len());
+        let mut refused = Vec::new();
+        for ((sku, quantity), one) in units.iter().zip(reserved) {
+            match one? {
+                Ok(from) => held.push((sku.clone(), from)),
+                Err(why) => refused.push((sku, *quantity, why)),
+            }
+        }
+        let Some((sku, quantity, why)) = refused.first() else {
+            return Ok(Ok(allocations(held)));
+        };
+        self.release(due, "first", held.iter().map(|(sku, _)| sku))
+            .await?;
+        if units.len() > 1 {
+            let undecided = refused
+                .iter()
+                .map(|(sku, ..)| self.held_by_undecided(sku, due.order));
+            if try_join_all(undecided).await?.into_iter().all(|yes| yes) {
+                return self.reserve_in_order(due, units, expires_at).await;
+            }
+        }
+        Ok(Err(refusal(sku, *quantity, why)))
+    }
+
+    /// The second round: one SKU after another.
+    async fn reserve_in_order(
+        &self,
+        due: Due,
+        units: &BTreeMap<Sku, u32>,
+        expires_at: Timestamp,
+    ) -> Result<Result<Arc<[SkuAllocation]>, Refusal>, Failure> {
+        let mut held: Vec<(Sku, Vec<Allocation>)> = Vec::new();
+        let mut waits = 0;
+        for (sku, quantity) in units {
+            loop {
+                match self
+                    .reserve_one(due, "second", sku, *quantity, expires_at)
+                    .await?
+                {
+                    Ok(from) => {
+                        held.push((sku.clone(), from));
+                        break;
+                    }
+                    Err(why) => {
+                        if waits == WAITS_MAX || !self.held_by_undecided(sku, due.order).await? {
+                            self.release(due, "second", held.iter().map(|(sku, _)| sku))
+                                .await?;
+                            return Ok(Err(refusal(sku, *quantity, &why)));
+                        }
+                        waits += 1;
+                        tokio::time::sleep(WAIT).await;
+                    }
+                }
+            }
+        }
+        Ok(Ok(allocations(held)))
+    }
+
+    /// Reserves one SKU's units. What the order holds already is its own again.
+    async fn reserve_one(
+        &self,
+        due: Due,
+        round: &str,
+        sku: &Sku,
+        quantity: u32,
+        expires_at: Timestamp,
+    ) -> Result<Reserved, Failure> {
+        let order = due.order;
+        let now = self.shop.clock.now();
+        // The hold is known by its order, not by its request: a request id that was used in a round
+        // whose holds are released again must not answer "reserved" from memory.
+        let part = format!("{round}/{sku}/{}", now.as_nanosecond());
+        let command = Command::Reserve {
+            order,
+            quantity,
+            expires_at,
+            now,
+        };
+        match self
+            .shop
+            .stock
+            .execute(sku, command, due.request("reserve", part.as_bytes()))
+            .await
+        {
+            Ok(outcome) => {
+                let fresh = outcome.events.into_iter().find_map(|event| match event {
+                    Event::Reserved(reserved) if !outcome.replayed => Some(reserved.allocations),
+                    _ => None,
+                });
+                match fresh {
+                    Some(from) => Ok(Ok(from)),
+                    None => self.held(sku, order).await,
+                }
+            }
+            Err(Error::Rejected(why)) => Ok(Err(why)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the order holds of a SKU by the SKU's own word.
+    async fn held(&self, sku: &Sku, order: OrderId) -> Result<Reserved, Failure> {
+        let held = self
+            .shop
+            .stock
+            .inspect(sku, move |seen| {
+                seen.state.held_by(order).map(<[Allocation]>::to_vec)
+            })
+            .await?;
+        held.map(Ok)
+            .ok_or_else(|| Failure(format!("the hold of order {order} was released meanwhile")))
+    }
+
+    /// Whether one of the newest holders of a SKU is an order that is still being reserved.
+    async fn held_by_undecided(&self, sku: &Sku, but: OrderId) -> Result<bool, Failure> {
+        let newest = self.shop.stock.inspect(sku, |seen| {
+            seen.state.newest_holders(HOLDERS_MAX).collect::<Vec<_>>()
+        });
+        for holder in newest.await?.into_iter().filter(|holder| *holder != but) {
+            let undecided = |seen: crate::desk::Seen<'_, domain::order::Order>| {
+                matches!(
+                    seen.state.situation(),
+                    Situation::Placed | Situation::Reviving
+                )
+            };
+            if self.shop.order.inspect(&holder, undecided).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lets go of whatever the order holds of these SKUs.
+    pub(super) async fn release<'a>(
+        &self,
+        due: Due,
+        round: &str,
+        skus: impl IntoIterator<Item = &'a Sku>,
+    ) -> Result<(), Failure> {
+        let releases = skus.into_iter().map(|sku| {
+            let part = format!("{round}/{sku}/{}", due.now.as_nanosecond());
+            let request = due.request("release", part.as_bytes());
+            self.shop
+                .stock
+                .execute(sku, Command::Release { order: due.order }, request)
+        });
+        for released in join_all(releases).await {
+            match released {
+                // A SKU that is not kept holds nothing.
+                Ok(_) | Err(Error::Rejected(Rejection::NotKept)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the order holds of these SKUs off the shelf; if a hold is gone, says which units left all
+    /// the same.
+    pub(super) async fn claim(
+        &self,
+        due: Due,
+        skus: &[Sku],
+    ) -> Result<Result<(), (Refusal, Vec<SkuAllocation>)>, Failure> {
+        let order = due.order;
+        let claims = skus.iter().map(|sku| {
+            let request = due.request("claim", sku.as_str().as_bytes());
+            self.shop
+                .stock
+                .execute(sku, Command::Claim { order }, request)
+        });
+        let mut claimed = Vec::with_capacity(skus.len());
+        let mut refused = None;
+        for (sku, outcome) in skus.iter().zip(join_all(claims).await) {
+            match outcome {
+                Ok(outcome) => {
+                    claimed.extend(outcome.events.into_iter().find_map(|event| match event {
+                        Event::Claimed(event) => Some(SkuAllocation {
+                            sku: sku.clone(),
+                            from: event.allocations,
+                        }),
+                        _ => None,
+                    }))
+                }
+                Err(Error::Rejected(why)) => refused = Some(refusal(sku, 0, &why)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(refused.map_or(Ok(()), |why| Err((why, claimed))))
+    }
+}
+
+fn refusal(sku: &Sku, requested: u32, why: &Rejection) -> Refusal {
+    match why {
+        Rejection::NotKept => Refusal::NotKept { sku: sku.clone() },
+        Rejection::OutOfStock {
+            requested,
+            available,
+        } => Refusal::OutOfStock {
+            sku: sku.clone(),
+            requested: *requested,
+            available: *available,
+        },
+        _ => Refusal::OutOfStock {
+            sku: sku.clone(),
+            requested,
+            available: 0,
+        },
+    }
+}

@@ -1,0 +1,192 @@
+//! The members' keys, in a file of their own, where forgetting leaves no byte behind.
+//!
+//! A key is written once, at the end of its table, and never moved: the table is in order of arrival, and the
+//! members' index leads to rows without holding keys. Forgetting overwrites the 32 bytes in place and then
+//! empties the WAL, which held the page before. The row stays as a tombstone: a forgotten member
+//! gets no new key.
+
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use lru::LruCache;
+use ports::keys::{Error, Keys, MemberKey};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use uuid::Uuid;
+
+use crate::{Limits, fence::make_durable, open};
+
+/// The keys inside the folder.
+const FILE: &str = "keys.sqlite";
+
+const TABLE: &str = "
+    CREATE TABLE IF NOT EXISTS keys(
+        id INTEGER PRIMARY KEY,
+        member BLOB NOT NULL UNIQUE,
+        forgotten INTEGER NOT NULL,
+        key BLOB NOT NULL
+    );
+";
+
+/// Every member's key in an SQLite file.
+#[derive(Clone)]
+pub struct SqliteKeys(Arc<Inner>);
+
+struct Inner {
+    conn: Mutex<Connection>,
+    /// Filled and emptied only while `conn` is locked, so that a key being forgotten cannot slip back in.
+    cache: Mutex<LruCache<Uuid, MemberKey>>,
+}
+
+/// What the file knows of a member.
+enum Known {
+    Key(MemberKey),
+    Forgotten,
+}
+
+impl SqliteKeys {
+    /// Opens the keys in `folder`, making both if need be. One process at a time holds them.
+    ///
+    /// # Errors
+    /// [`crate::Error`] when the file is held by another process or cannot be used.
+    pub fn open(folder: &Path, limits: &Limits) -> Result<Self, crate::Error> {
+        make_durable(folder)?;
+        let path = folder.join(FILE);
+        let conn = open(&path, limits).map_err(|source| {
+            if crate::error::is_busy(&source) {
+                crate::Error::Locked(path.clone())
+            } else {
+                crate::Error::Sqlite { path: path.clone(), source }
+            }
+        })?;
+        let cached_max = NonZeroUsize::new(limits.keys_cached_max).unwrap_or(NonZeroUsize::MIN);
+        let cache = Mutex::new(LruCache::sparse(cached_max));
+        Ok(Self(Arc::new(Inner { conn: Mutex::new(conn), cache })))
+    }
+
+    /// Runs `work` where it may wait for the disk.
+    async fn blocking<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.map_err(|gone| Error(gone.to_string()))?
+    }
+}
+
+impl fmt::Debug for SqliteKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SqliteKeys(…)")
+    }
+}
+
+impl Inner {
+    fn conn(&self) -> MutexGuard<'_, Connection> {
+        self.conn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, LruCache<Uuid, MemberKey>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn existing(&self, member: Uuid) -> Result<Option<MemberKey>, Error> {
+        let conn = self.conn();
+        let Some(Known::Key(key)) = find(&conn, member).map_err(failed)? else { return Ok(None) };
+        self.cache().put(member, key.clone());
+        Ok(Some(key))
+    }
+
+    fn key(&self, member: Uuid) -> Result<MemberKey, Error> {
+        let conn = self.conn();
+        let key = match find(&conn, member).map_err(failed)? {
+            Some(Known::Key(key)) => key,
+            Some(Known::Forgotten) => return Err(Error(format!("member {member} was forgotten"))),
+            None => {
+                let mut key = MemberKey([0; 32]);
+                getrandom::fill(&mut key.0).map_err(|error| Error(error.to_string()))?;
+                insert(&conn, member, Some(&key)).map_err(failed)?;
+                key
+            }
+        };
+        self.cache().put(member, key.clone());
+        Ok(key)
+    }
+
+    fn forget(&self, member: Uuid) -> Result<(), Error> {
+        let conn = self.conn();
+        self.cache().pop(&member);
+        let overwrite = "UPDATE keys SET key = zeroblob(32), forgotten = 1 WHERE member = ?1";
+        let known = conn.execute(overwrite, params![member.as_bytes()]).map_err(failed)? > 0;
+        if !known {
+            insert(&conn, member, None).map_err(failed)?;
+        }
+        match open::checkpoint(&conn, "TRUNCATE").map_err(failed)? {
+            open::Progress { busy: false, .. } => Ok(()),
+            open::Progress { busy: true, .. } => Err(Error("the WAL still holds the key".to_owned())),
+        }
+    }
+}
+
+#[async_trait]
+impl Keys for SqliteKeys {
+    async fn key(&self, member: Uuid) -> Result<MemberKey, Error> {
+        let cached = self.0.cache().get(&member).cloned();
+        match cached {
+            Some(key) => Ok(key),
+            None => self.blocking(move |inner| inner.key(member)).await,
+        }
+    }
+
+    async fn existing(&self, member: Uuid) -> Result<Option<MemberKey>, Error> {
+        let cached = self.0.cache().get(&member).cloned();
+        match cached {
+            Some(key) => Ok(Some(key)),
+            None => self.blocking(move |inner| inner.existing(member)).await,
+        }
+    }
+
+    async fn forget(&self, member: Uuid) -> Result<(), Error> {
+        self.blocking(move |inner| inner.forget(member)).await
+    }
+}
+
+fn open(path: &Path, limits: &Limits) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(limits.busy_wait)?;
+    // Held from the first access on, and its WAL needs no index file that others could map.
+    conn.pragma_update(None, "locking_mode", "exclusive")?;
+    conn.pragma_update(None, "journal_mode", "wal")?;
+    conn.pragma_update(None, "synchronous", "full")?;
+    conn.pragma_update(None, "secure_delete", true)?;
+    conn.execute_batch(TABLE)?;
+    // A crash may have come between overwriting a key and emptying the WAL.
+    open::checkpoint(&conn, "TRUNCATE")?;
+    Ok(conn)
+}
+
+fn find(conn: &Connection, member: Uuid) -> rusqlite::Result<Option<Known>> {
+    let mut query = conn.prepare_cached("SELECT forgotten, key FROM keys WHERE member = ?1")?;
+    let known = |row: &rusqlite::Row<'_>| {
+        Ok(if row.get::<_, bool>(0)? { Known::Forgotten } else { Known::Key(MemberKey(row.get(1)?)) })
+    };
+    query.query_row([member.as_bytes()], known).optional()
+}
+
+/// Adds a member with their key, or as forgotten.
+fn insert(conn: &Connection, member: Uuid, key: Option<&MemberKey>) -> rusqlite::Result<()> {
+    let bytes = key.map_or([0; 32], |key| key.0);
+    let mut insert = conn.prepare_cached("INSERT INTO keys(member, forgotten, key) VALUES (?1, ?2, ?3)")?;
+    insert.execute(params![member.as_bytes(), key.is_none(), bytes]).map(drop)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn failed(error: rusqlite::Error) -> Error {
+    Error(error.to_string())
+}

@@ -1,0 +1,67 @@
+//! A few read-only connections, lent to one read at a time on a thread that may block.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ports::store::Error;
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use crate::{Limits, error::read_failed, open};
+
+/// The readers of one file.
+#[derive(Clone)]
+pub struct Pool(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    cache_bytes: usize,
+    busy_wait: Duration,
+    places: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Pool {
+    /// Readers of `path`, opened when first needed.
+    pub fn new(path: &Path, limits: &Limits) -> Self {
+        Self(Arc::new(Inner {
+            path: path.to_owned(),
+            cache_bytes: limits.reader_cache_bytes,
+            busy_wait: limits.busy_wait,
+            places: Semaphore::new(limits.readers_max.max(1)),
+            idle: Mutex::default(),
+        }))
+    }
+
+    /// Runs `read` on a connection of its own.
+    pub async fn read<T, F>(&self, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        // The semaphore is never closed, and a read that panicked has taken its connection with it.
+        let _place = self.0.places.acquire().await.map_err(|closed| Error::Failed(closed.to_string()))?;
+        let work = tokio::task::spawn_blocking(move || {
+            let conn = inner.take().map_err(|error| read_failed(&error))?;
+            let answer = read(&conn);
+            inner.idle().push(conn);
+            answer
+        });
+        work.await.map_err(|gone| Error::Failed(gone.to_string()))?
+    }
+}
+
+impl Inner {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> rusqlite::Result<Connection> {
+        let idle = self.idle().pop();
+        idle.map_or_else(|| open::reader(&self.path, self.cache_bytes, self.busy_wait), Ok)
+    }
+}

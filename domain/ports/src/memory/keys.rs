@@ -1,0 +1,72 @@
+//! Member keys in memory, derived from a seed.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::lock;
+use crate::keys::{Error, Keys, MemberKey};
+
+/// Keys that follow from a seed and the member, so that a run can be replayed. A clone is the same key store.
+#[derive(Debug, Clone)]
+pub struct MemoryKeys {
+    root: MemberKey,
+    /// `None` for a member who was forgotten: they get no new key.
+    members: Arc<Mutex<BTreeMap<Uuid, Option<MemberKey>>>>,
+}
+
+impl MemoryKeys {
+    /// An empty key store whose keys follow from `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut root = [0; 32];
+        root[..8].copy_from_slice(&seed.to_be_bytes());
+        Self {
+            root: MemberKey(root),
+            members: Arc::default(),
+        }
+    }
+
+    /// A copy with the same contents that goes its own way.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let members = lock(&self.members).clone();
+        Self {
+            root: self.root.clone(),
+            members: Arc::new(Mutex::new(members)),
+        }
+    }
+
+    /// Zeroes sealed under the root key with the member as the nonce: the cipher is the key derivation. What was
+    /// sealed ends with 32 bytes of ciphertext and a tag of 16.
+    fn derive(&self, member: Uuid) -> MemberKey {
+        let sealed = self.root.seal(member, 0, &[0; 32]);
+        let mut key = [0; 32];
+        key.copy_from_slice(&sealed[sealed.len() - 48..][..32]);
+        MemberKey(key)
+    }
+}
+
+#[async_trait]
+impl Keys for MemoryKeys {
+    async fn key(&self, member: Uuid) -> Result<MemberKey, Error> {
+        lock(&self.members)
+            .entry(member)
+            .or_insert_with(|| Some(self.derive(member)))
+            .clone()
+            .ok_or_else(|| Error(format!("member {member} was forgotten")))
+    }
+
+    async fn existing(&self, member: Uuid) -> Result<Option<MemberKey>, Error> {
+        Ok(lock(&self.members).get(&member).cloned().flatten())
+    }
+
+    async fn forget(&self, member: Uuid) -> Result<(), Error> {
+        lock(&self.members).insert(member, None);
+        Ok(())
+    }
+}

@@ -1,0 +1,378 @@
+//! The engine against its promise: whatever the batches, restarts and failures, every view is a fresh fold.
+
+use std::time::Duration;
+
+use domain::event::Event;
+use ports::memory::MemoryStore;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    fold::view,
+    positions::Unreached,
+    testing::{FaultyViews, Outcome, Shop, told, word},
+    verify::verify,
+    view::{Fault, Scope, View},
+    views,
+};
+
+fn engine(log: &MemoryStore, rows: &FaultyViews, views: Vec<Box<dyn AnyView>>, batch: usize, cache: usize) -> Engine {
+    let limits = Limits { batch_events_max: batch, cached_bytes_max: cache };
+    Engine::new(Arc::new(log.clone()), Arc::new(rows.clone()), views, limits)
+}
+
+fn all(shop: &Shop, rows: &FaultyViews) -> Engine {
+    engine(&shop.log, rows, views::all(), 10, 1 << 20)
+}
+
+async fn catch_up(engine: &mut Engine) -> Step {
+    loop {
+        let step = engine.step().await.unwrap();
+        if step.caught_up {
+            return step;
+        }
+    }
+}
+
+/// Every view equals a fresh fold at its position, wherever that is.
+async fn audit(log: &MemoryStore, rows: &FaultyViews) {
+    for view in views::all() {
+        let verified = view.verify(log, rows).await.unwrap();
+        assert!(verified.sound(), "{}: {:#?}", view.id(), verified.differences);
+    }
+}
+
+async fn busy_shop(acts: u8) -> Shop {
+    let mut shop = Shop::new();
+    for n in 0..acts {
+        shop.act(n, n.wrapping_mul(7)).await;
+    }
+    shop
+}
+
+fn run<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// What happens in a random life of an engine.
+#[derive(Debug, Clone)]
+enum Turn {
+    Act(u8, u8),
+    Step,
+    Restart { batch: usize, cache: usize },
+    Fail(Outcome),
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    prop_oneof![
+        8 => (any::<u8>(), any::<u8>()).prop_map(|(what, whom)| Turn::Act(what, whom)),
+        3 => Just(Turn::Step),
+        1 => (1_usize..20, prop_oneof![Just(0_usize), Just(900), Just(1 << 20)])
+            .prop_map(|(batch, cache)| Turn::Restart { batch, cache }),
+        1 => prop_oneof![Just(Outcome::Lost), Just(Outcome::WrittenUnheard)].prop_map(Turn::Fail),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn every_view_is_a_fresh_fold_whatever_the_batches_restarts_and_failures(
+        turns in proptest::collection::vec(turn(), 1..160),
+    ) {
+        run(async {
+            let mut shop = Shop::new();
+            let rows = FaultyViews::default();
+            let mut engine = all(&shop, &rows);
+            for turn in turns {
+                match turn {
+                    Turn::Act(what, whom) => shop.act(what, whom).await,
+                    Turn::Step => {
+                        let failing = rows.outcomes.lock().unwrap().front().is_some();
+                        prop_assert!(engine.step().await.is_ok() || failing);
+                    }
+                    Turn::Restart { batch, cache } => {
+                        engine = self::engine(&shop.log, &rows, views::all(), batch, cache);
+                    }
+                    Turn::Fail(outcome) => {
+                        rows.outcomes.lock().unwrap().push_back(outcome);
+                        let _ = engine.step().await;
+                        audit(&shop.log, &rows).await;
+                    }
+                }
+            }
+            rows.outcomes.lock().unwrap().clear();
+            let step = catch_up(&mut engine).await;
+            let head = shop.log.head().await.unwrap();
+            prop_assert_eq!(step.position, head);
+            for (view, standing) in engine.positions().all() {
+                prop_assert_eq!((view, standing.position, standing.stopped), (view, head, None));
+            }
+            audit(&shop.log, &rows).await;
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn the_audit_itself_sees_a_lost_row_a_changed_row_and_a_stray_index_entry() {
+    run(async {
+        use ports::views::RowChange;
+        let shop = busy_shop(60).await;
+        let rows = FaultyViews::default();
+        catch_up(&mut all(&shop, &rows)).await;
+        let head = shop.log.head().await.unwrap();
+        let key = crate::key::key(&word::<domain::ids::Sku>("s0"));
+        let spoils = [
+            RowChange { key: key.clone(), row: None, unindex: vec![], index: vec![] },
+            RowChange { key: key.clone(), row: Some("{}".into()), unindex: vec![], index: vec![] },
+            RowChange {
+                key: key.clone(),
+                row: rows.get_many("stock.1", std::slice::from_ref(&key)).await.unwrap()[0].clone(),
+                unindex: vec![],
+                index: vec![("by_product", b"stray".to_vec())],
+            },
+        ];
+        for spoil in spoils {
+            let spoilt = FaultyViews { inner: rows.inner.fork(), ..FaultyViews::default() };
+            let commit = ViewCommit { view: "stock.1".into(), from: head, to: head, changes: vec![spoil] };
+            spoilt.commit(vec![commit]).await.unwrap();
+            let verified = verify::<views::stock::Stock>(&shop.log, &spoilt).await.unwrap();
+            assert!(!verified.sound());
+        }
+    });
+}
+
+#[test]
+fn rows_and_position_are_committed_together_or_not_at_all() {
+    run(async {
+        let shop = busy_shop(80).await;
+        let rows = FaultyViews::default();
+        let mut engine = all(&shop, &rows);
+        engine.step().await.unwrap();
+        for outcome in [Outcome::Lost, Outcome::WrittenUnheard, Outcome::Lost, Outcome::Lost] {
+            let before = rows.position("orders.1").await.unwrap();
+            rows.outcomes.lock().unwrap().push_back(outcome);
+            assert!(matches!(engine.step().await, Err(Error::Views(views_error)) if views_error.to_string().contains("told")));
+            let after = rows.position("orders.1").await.unwrap();
+            assert_eq!(after > before, outcome == Outcome::WrittenUnheard);
+            audit(&shop.log, &rows).await;
+        }
+        catch_up(&mut engine).await;
+        audit(&shop.log, &rows).await;
+    });
+}
+
+#[test]
+fn a_waiting_reader_wakes_when_its_view_gets_there_and_not_before() {
+    run(async {
+        let mut shop = busy_shop(20).await;
+        let rows = FaultyViews::default();
+        let mut engine = all(&shop, &rows);
+        catch_up(&mut engine).await;
+        let positions = engine.positions();
+        let next = shop.tell("stock-s0", 1, &received(1)).await;
+
+        let waiting = positions.reached("stock", next);
+        tokio::pin!(waiting);
+        let soon = tokio::time::timeout(Duration::from_millis(5), &mut waiting).await;
+        assert!(soon.is_err(), "nothing was folded yet");
+        let (reached, step) = tokio::join!(waiting, engine.step());
+        assert_eq!((reached, step.unwrap().events), (Ok(()), 1));
+        assert_eq!(positions.reached("stock", Position::START).await, Ok(()));
+
+        assert_eq!(positions.reached("stocks", next).await, Err(Unreached::Unknown("stocks".into())));
+        drop(engine);
+        assert_eq!(positions.reached("stock", next).await, Ok(()));
+        assert_eq!(positions.reached("stock", Position(next.0 + 1)).await, Err(Unreached::Ended));
+    });
+}
+
+fn received(quantity: u32) -> Event {
+    told("stock-s0", 1, domain::stock::Received { warehouse: word("main"), quantity }).2
+}
+
+#[test]
+fn a_new_view_is_caught_up_while_the_others_stay_current_and_fold_nothing_twice() {
+    run(async {
+        let mut shop = busy_shop(90).await;
+        let rows = FaultyViews::default();
+        let old = || vec![view::<views::stock::Stock>(), view::<views::catalog::Catalog>()];
+        catch_up(&mut engine(&shop.log, &rows, old(), 10, 0)).await;
+        rows.written.lock().unwrap().clear();
+
+        let mut engine = engine(&shop.log, &rows, views::all(), 10, 1 << 20);
+        let positions = engine.positions();
+        let newest = shop.tell("stock-s0", 1, &received(1)).await;
+        let step = engine.step().await.unwrap();
+        assert_eq!(positions.of("stock").unwrap().position, newest, "the old views do not wait for the new ones");
+        assert_eq!(positions.of("orders").unwrap().position, Position(10));
+        assert!(!step.caught_up);
+
+        assert_eq!(catch_up(&mut engine).await.position, newest);
+        for view in ["stock.1", "catalog.1", "orders.1"] {
+            let written = rows.written.lock().unwrap();
+            let steps: Vec<_> = written.iter().filter(|commit| commit.view == view).collect();
+            assert!(steps.windows(2).all(|pair| pair[0].to == pair[1].from), "{view}: {steps:?}");
+            assert_eq!(steps.len() > 1, view == "orders.1");
+        }
+        audit(&shop.log, &rows).await;
+    });
+}
+
+#[test]
+fn an_unreadable_event_stops_the_views_that_read_it_and_no_others() {
+    run(async {
+        let mut shop = busy_shop(60).await;
+        let before = shop.log.head().await.unwrap();
+        let broken = shop.append_raw("order-broken", "order.placed", "{").await;
+        let after = shop.tell("stock-s0", 1, &received(1)).await;
+        let rows = FaultyViews::default();
+        let mut engine = all(&shop, &rows);
+        assert_eq!(catch_up(&mut engine).await.position, after);
+        let positions = engine.positions();
+        assert_eq!(positions.reached("stock", after).await, Ok(()));
+        for view in ["orders", "sales"] {
+            assert_eq!(positions.reached(view, before).await, Ok(()));
+            let Err(Unreached::Stopped(stopped)) = positions.reached(view, broken).await else { panic!("{view}") };
+            assert_eq!((stopped.position, stopped.stream.as_str()), (broken, "order-broken"));
+            assert_eq!((stopped.kind.as_str(), &stopped.scope), ("order.placed", &Scope::Stream));
+            assert!(matches!(stopped.fault, Fault::Unreadable(_)));
+        }
+        audit_up_to(&shop.log, &rows, &["orders.1", "sales.1"]).await;
+    });
+}
+
+/// Stopped views stand in front of their fault, the others have everything; all are fresh folds.
+async fn audit_up_to(log: &MemoryStore, rows: &FaultyViews, stopped: &[&str]) {
+    let head = log.head().await.unwrap();
+    for view in views::all() {
+        assert_eq!(rows.position(view.id()).await.unwrap() == head, !stopped.contains(&view.id()), "{}", view.id());
+    }
+    audit(log, rows).await;
+}
+
+#[test]
+fn an_event_for_a_missing_row_stops_its_view_and_names_the_row() {
+    run(async {
+        let mut shop = busy_shop(60).await;
+        let broken = shop.tell("stock-unheard", 1, &received(1)).await;
+        shop.tell("stock-s0", 1, &received(1)).await;
+        let rows = FaultyViews::default();
+        let mut engine = all(&shop, &rows);
+        catch_up(&mut engine).await;
+        let Err(Unreached::Stopped(stopped)) = engine.positions().reached("stock", broken).await else { panic!() };
+        assert_eq!(
+            stopped.to_string(),
+            format!(
+                "view stock.1 stopped at position {broken} (stock.received in stock-unheard): \
+                 there is no stock of SKU unheard that it could change"
+            )
+        );
+        let key = crate::key::key(&word::<domain::ids::Sku>("unheard"));
+        assert!(matches!(&stopped.scope, Scope::Row { key: found, .. } if *found == key));
+        audit_up_to(&shop.log, &rows, &["stock.1"]).await;
+    });
+}
+
+#[test]
+fn when_every_view_has_stopped_the_step_says_so() {
+    run(async {
+        let mut shop = Shop::new();
+        shop.tell("stock-unheard", 1, &received(1)).await;
+        let rows = FaultyViews::default();
+        let mut engine = engine(&shop.log, &rows, vec![view::<views::stock::Stock>()], 10, 0);
+        engine.step().await.unwrap();
+        assert!(matches!(engine.step().await, Err(Error::AllStopped)));
+    });
+}
+
+#[test]
+fn a_view_that_another_writer_moved_is_found_again() {
+    run(async {
+        let mut shop = busy_shop(60).await;
+        let rows = FaultyViews::default();
+        let (mut one, mut two) = (all(&shop, &rows), all(&shop, &rows));
+        catch_up(&mut one).await;
+        shop.act(1, 1).await;
+        catch_up(&mut two).await;
+        shop.act(1, 2).await;
+        let step = one.step().await.unwrap();
+        assert_eq!((step.events, step.caught_up), (0, false), "it was moved, and says that there is more to do");
+        catch_up(&mut one).await;
+        audit_up_to(&shop.log, &rows, &[]).await;
+    });
+}
+
+#[test]
+fn a_view_ahead_of_its_log_is_refused() {
+    run(async {
+        let shop = busy_shop(60).await;
+        let rows = FaultyViews::default();
+        catch_up(&mut all(&shop, &rows)).await;
+        let another = Shop::new();
+        assert!(matches!(all(&another, &rows).step().await, Err(Error::Ahead { head: Position::START, .. })));
+    });
+}
+
+#[test]
+fn rows_at_hand_are_not_asked_for_again_and_new_ones_never_are() {
+    run(async {
+        let mut shop = Shop::new();
+        let rows = FaultyViews::default();
+        let mut engine = engine(&shop.log, &rows, vec![view::<views::stock::Stock>()], 10, 1 << 20);
+        shop.act(0, 0).await;
+        for _ in 0..5 {
+            shop.tell("stock-s0", 1, &received(1)).await;
+            catch_up(&mut engine).await;
+        }
+        assert_eq!(*rows.asked.lock().unwrap(), 0);
+
+        let mut cold = self::engine(&shop.log, &rows, vec![view::<views::stock::Stock>()], 10, 0);
+        for _ in 0..5 {
+            shop.tell("stock-s0", 1, &received(1)).await;
+            catch_up(&mut cold).await;
+        }
+        assert_eq!(*rows.asked.lock().unwrap(), 5, "without a cache each step asks once");
+    });
+}
+
+/// Counts what it reads, and keeps a row that never changes.
+struct Constant;
+
+impl View for Constant {
+    const NAME: &'static str = "constant";
+    const VERSION: u32 = 1;
+    const READS: &'static [Category] = &[Category::Stock];
+    const INDEXES: &'static [&'static str] = &[];
+    type Key = u64;
+    type Row = u64;
+    type Change<'a> = ();
+
+    fn touch<'a>(_: &'a crate::event::Fact, touched: &mut crate::view::Touched<'a, Self>) -> Result<(), Fault> {
+        touched.row(1, ());
+        Ok(())
+    }
+
+    fn apply(_: &u64, _: Option<u64>, (): (), _: &crate::event::Fact) -> Result<Option<u64>, Fault> {
+        Ok(Some(7))
+    }
+
+    fn indexes(_: &u64) -> Vec<(&'static str, ports::views::Key)> {
+        vec![]
+    }
+}
+
+#[test]
+fn a_row_that_did_not_change_is_not_written() {
+    run(async {
+        let mut shop = Shop::new();
+        let rows = FaultyViews::default();
+        let mut engine = engine(&shop.log, &rows, vec![view::<Constant>()], 10, 0);
+        for written in [1, 0, 0] {
+            shop.tell("stock-s0", 1, &received(1)).await;
+            catch_up(&mut engine).await;
+            let last = rows.written.lock().unwrap().last().cloned().unwrap();
+            assert_eq!(last.changes.len(), written);
+        }
+    });
+}
