@@ -27,11 +27,7 @@ pub struct Unreadable {
 ///
 /// # Errors
 /// [`keys::Error`] when a key can neither be read nor made; then nothing may be stored.
-pub(crate) async fn seal<E: Stored>(
-    event: &mut E,
-    id: EventId,
-    keys: &dyn Keys,
-) -> Result<(), keys::Error> {
+pub(crate) async fn seal<E: Stored>(event: &mut E, id: EventId, keys: &dyn Keys) -> Result<(), keys::Error> {
     for (field, value) in (0_u8..).zip(event.personal()) {
         if let Some(plaintext) = value.plaintext() {
             let key = keys.key(value.member().0).await?;
@@ -42,20 +38,11 @@ pub(crate) async fn seal<E: Stored>(
 }
 
 /// The event as the store takes it.
-pub(crate) fn encode<E: Stored>(
-    event: &E,
-    id: EventId,
-    request: &Request,
-) -> Result<NewEvent, EncodeError> {
+pub(crate) fn encode<E: Stored>(event: &E, id: EventId, request: &Request) -> Result<NewEvent, EncodeError> {
     let kind = event.kind();
-    let metadata = serde_json::to_vec(&request.metadata(event.schema()))
-        .map_err(|cause| EncodeError { kind, cause })?;
-    Ok(NewEvent {
-        id: id.0,
-        kind,
-        data: Bytes::from(event.encode()?),
-        metadata: Bytes::from(metadata),
-    })
+    let metadata =
+        serde_json::to_vec(&request.metadata(event.schema())).map_err(|cause| EncodeError { kind, cause })?;
+    Ok(NewEvent { id: id.0, kind, data: Bytes::from(event.encode()?), metadata: Bytes::from(metadata) })
 }
 
 /// The metadata of a stored event.
@@ -63,10 +50,8 @@ pub(crate) fn encode<E: Stored>(
 /// # Errors
 /// [`Unreadable`] when it is not ours.
 pub fn metadata(recorded: &Recorded) -> Result<Metadata, Unreadable> {
-    serde_json::from_slice(&recorded.metadata).map_err(|why| Unreadable {
-        position: recorded.position.0,
-        why: why.to_string(),
-    })
+    serde_json::from_slice(&recorded.metadata)
+        .map_err(|why| Unreadable { position: recorded.position.0, why: why.to_string() })
 }
 
 /// The event of a stored one, as one aggregate's own type.
@@ -75,8 +60,6 @@ pub fn metadata(recorded: &Recorded) -> Result<Metadata, Unreadable> {
 /// [`Unreadable`] when type, version or body are unknown here.
 pub fn decode<E: Stored>(recorded: &Recorded) -> Result<E, Unreadable> {
     let schema = metadata(recorded)?.schema;
-    E::decode(&recorded.kind, schema, &recorded.data).map_err(|why: DecodeError| Unreadable {
-        position: recorded.position.0,
-        why: why.to_string(),
-    })
+    E::decode(&recorded.kind, schema, &recorded.data)
+        .map_err(|why: DecodeError| Unreadable { position: recorded.position.0, why: why.to_string() })
 }

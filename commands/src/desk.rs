@@ -154,10 +154,7 @@ pub struct Desk<D: Decider> {
 
 impl<D: Decider> Clone for Desk<D> {
     fn clone(&self) -> Self {
-        Self {
-            lanes: Arc::clone(&self.lanes),
-            stats: Arc::clone(&self.stats),
-        }
+        Self { lanes: Arc::clone(&self.lanes), stats: Arc::clone(&self.stats) }
     }
 }
 
@@ -168,16 +165,11 @@ pub(crate) struct Job<D: Decider> {
 }
 
 pub(crate) enum Work<D: Decider> {
-    Execute {
-        command: D::Command,
-        request: Request,
-        answer: Answer<D>,
-    },
+    Execute { command: D::Command, request: Request, answer: Answer<D> },
     Inspect(Box<dyn FnOnce(Result<Seen<'_, D>, Error<D::Rejection>>) + Send>),
 }
 
-pub(crate) type Answered<D> =
-    Result<Outcome<<D as Decider>::Event>, Error<<D as Decider>::Rejection>>;
+pub(crate) type Answered<D> = Result<Outcome<<D as Decider>::Event>, Error<<D as Decider>::Rejection>>;
 pub(crate) type Answer<D> = oneshot::Sender<Answered<D>>;
 
 /// A durable state, as [`Desk::inspect`] shows it.
@@ -194,32 +186,16 @@ pub struct Seen<'a, D: Decider> {
 
 impl<D: Decider> Desk<D> {
     /// Opens a desk: the handle, and the lanes that somebody must run.
-    pub fn open(
-        store: &Arc<dyn EventStore>,
-        keys: &Arc<dyn Keys>,
-        limits: &Limits,
-    ) -> (Self, Vec<Lane<D>>) {
+    pub fn open(store: &Arc<dyn EventStore>, keys: &Arc<dyn Keys>, limits: &Limits) -> (Self, Vec<Lane<D>>) {
         let stats = Arc::new(Stats::default());
         let (senders, lanes): (Vec<_>, Vec<_>) = (0..limits.lanes.get())
             .map(|_| {
                 let (sender, mailbox) = mpsc::channel(limits.mailbox_max);
-                let lane = Lane::new(
-                    mailbox,
-                    Arc::clone(store),
-                    Arc::clone(keys),
-                    limits.clone(),
-                    Arc::clone(&stats),
-                );
+                let lane = Lane::new(mailbox, Arc::clone(store), Arc::clone(keys), limits.clone(), Arc::clone(&stats));
                 (sender, lane)
             })
             .unzip();
-        (
-            Self {
-                lanes: senders.into(),
-                stats,
-            },
-            lanes,
-        )
+        (Self { lanes: senders.into(), stats }, lanes)
     }
 
     /// Decides and stores one command. When it returns `Ok`, its events are durable.
@@ -229,14 +205,7 @@ impl<D: Decider> Desk<D> {
     /// request again settles that.
     pub async fn execute(&self, id: &D::Id, command: D::Command, request: Request) -> Answered<D> {
         let (answer, answered) = oneshot::channel();
-        self.hand_in(
-            id,
-            Work::Execute {
-                command,
-                request,
-                answer,
-            },
-        )?;
+        self.hand_in(id, Work::Execute { command, request, answer })?;
         answered.await.unwrap_or(Err(Error::Closed))
     }
 
@@ -275,14 +244,12 @@ impl<D: Decider> Desk<D> {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         let lane = usize::try_from(hasher.finish() % self.lanes.len() as u64).unwrap_or(0);
-        self.lanes[lane]
-            .try_send(Job {
-                id: id.clone(),
-                work,
-            })
-            .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(_) => Error::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => Error::Closed,
-            })
+        self.lanes[lane].try_send(Job { id: id.clone(), work }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Error::Closed,
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

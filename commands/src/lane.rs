@@ -53,23 +53,11 @@ struct Entry<D: Decider> {
 
 impl<D: Decider> Entry<D> {
     fn empty(assumed: bool) -> Self {
-        Self {
-            state: D::State::default(),
-            revision: 0,
-            position: Position::START,
-            snapshot: 0,
-            cause: None,
-            assumed,
-        }
+        Self { state: D::State::default(), revision: 0, position: Position::START, snapshot: 0, cause: None, assumed }
     }
 
     const fn seen(&self) -> Seen<'_, D> {
-        Seen {
-            state: &self.state,
-            revision: self.revision,
-            position: self.position,
-            cause: self.cause,
-        }
+        Seen { state: &self.state, revision: self.revision, position: self.position, cause: self.cause }
     }
 
     fn fold(&mut self, event: &D::Event, id: EventId) {
@@ -98,14 +86,7 @@ impl<D: Decider> Lane<D> {
         stats: Arc<Stats>,
     ) -> Self {
         let states = LruCache::new(limits.states_max);
-        Self {
-            mailbox,
-            store,
-            keys,
-            limits,
-            stats,
-            states,
-        }
+        Self { mailbox, store, keys, limits, stats, states }
     }
 
     /// Works until every handle of the desk is gone and the mailbox is empty.
@@ -116,10 +97,7 @@ impl<D: Decider> Lane<D> {
     /// Waits for commands and handles one batch of them. False when there will never be another.
     pub async fn step(&mut self) -> bool {
         let mut jobs = Vec::new();
-        let taken = self
-            .mailbox
-            .recv_many(&mut jobs, self.limits.batch_commands_max)
-            .await;
+        let taken = self.mailbox.recv_many(&mut jobs, self.limits.batch_commands_max).await;
         let mut piles = sort(jobs);
         for _ in 0..self.limits.conflict_rounds_max {
             if piles.is_empty() {
@@ -138,10 +116,7 @@ impl<D: Decider> Lane<D> {
         let mut planned = Vec::with_capacity(piles.len());
         for mut pile in piles {
             let creates = pile.creates();
-            let opened = match self
-                .open(&pile.id.clone(), &pile.stream.clone(), creates)
-                .await
-            {
+            let opened = match self.open(&pile.id.clone(), &pile.stream.clone(), creates).await {
                 Ok(entry) => pile.plan(entry, self.keys.as_ref()).await,
                 Err(error) => Err(error),
             };
@@ -150,10 +125,7 @@ impl<D: Decider> Lane<D> {
                 Err(error) => pile.fail(&error),
             }
         }
-        let appends: Vec<_> = planned
-            .iter_mut()
-            .filter_map(|(pile, _)| pile.append())
-            .collect();
+        let appends: Vec<_> = planned.iter_mut().filter_map(|(pile, _)| pile.append()).collect();
         self.count(&planned, &appends);
         let results = match appends.is_empty() {
             true => Ok(Vec::new()),
@@ -173,15 +145,9 @@ impl<D: Decider> Lane<D> {
     fn count(&self, planned: &[(Pile<D>, Entry<D>)], appends: &[ports::store::Append]) {
         let commands: usize = planned.iter().map(|(pile, _)| pile.decided.len()).sum();
         let events: usize = appends.iter().map(|append| append.events.len()).sum();
-        self.stats
-            .commands
-            .fetch_add(commands as u64, Ordering::Relaxed);
-        self.stats
-            .appends
-            .fetch_add(appends.len() as u64, Ordering::Relaxed);
-        self.stats
-            .events
-            .fetch_add(events as u64, Ordering::Relaxed);
+        self.stats.commands.fetch_add(commands as u64, Ordering::Relaxed);
+        self.stats.appends.fetch_add(appends.len() as u64, Ordering::Relaxed);
+        self.stats.events.fetch_add(events as u64, Ordering::Relaxed);
     }
 
     /// Answers the piles whose append was accepted; the others come back for another round.
@@ -190,10 +156,7 @@ impl<D: Decider> Lane<D> {
         planned: Vec<(Pile<D>, Entry<D>)>,
         results: Vec<Result<Appended, Refused>>,
     ) -> Vec<Pile<D>> {
-        let lookups = planned
-            .iter()
-            .flat_map(|(pile, _)| pile.lookups())
-            .collect();
+        let lookups = planned.iter().flat_map(|(pile, _)| pile.lookups()).collect();
         let known = match self.look_up(lookups).await {
             Ok(known) => known,
             Err(error) => {
@@ -239,29 +202,18 @@ impl<D: Decider> Lane<D> {
 
     /// Answers a pile whose events are durable. What was put off behind a twin that then came to nothing
     /// is given back.
-    async fn answer(
-        &self,
-        pile: Pile<D>,
-        entry: &Entry<D>,
-        known: &HashMap<Uuid, Recorded>,
-    ) -> Option<Pile<D>> {
+    async fn answer(&self, pile: Pile<D>, entry: &Entry<D>, known: &HashMap<Uuid, Recorded>) -> Option<Pile<D>> {
         let mut rest = Pile::new(pile.id.clone());
         for decided in pile.decided {
             let first = decided.request.event_id(&pile.stream, 0).0;
             let answered = match (decided.verdict, known.get(&first)) {
-                (Verdict::Planned { events, revision }, _) => Ok(Outcome {
-                    position: entry.position,
-                    revision,
-                    events,
-                    replayed: false,
-                }),
+                (Verdict::Planned { events, revision }, _) => {
+                    Ok(Outcome { position: entry.position, revision, events, replayed: false })
+                }
                 (_, Some(recorded)) => self.replay(&decided.request, &pile.stream, recorded).await,
-                (Verdict::Already { revision }, None) => Ok(Outcome {
-                    position: entry.position,
-                    revision,
-                    events: Vec::new(),
-                    replayed: false,
-                }),
+                (Verdict::Already { revision }, None) => {
+                    Ok(Outcome { position: entry.position, revision, events: Vec::new(), replayed: false })
+                }
                 (Verdict::Refused(error), None) => Err(error),
                 (Verdict::Suspect, None) => {
                     rest.push_execute(decided.command, decided.request, decided.answer);
@@ -282,17 +234,10 @@ impl<D: Decider> Lane<D> {
         if codec::metadata(first)?.body_hash != request.body_hash {
             return Err(Error::Reused);
         }
-        let mut outcome = Outcome {
-            position: first.position,
-            revision: first.revision,
-            events: Vec::new(),
-            replayed: true,
-        };
+        let mut outcome =
+            Outcome { position: first.position, revision: first.revision, events: Vec::new(), replayed: true };
         loop {
-            let page = self
-                .store
-                .read_stream(stream, outcome.revision, REPLAY_PAGE)
-                .await?;
+            let page = self.store.read_stream(stream, outcome.revision, REPLAY_PAGE).await?;
             let full = page.len() == REPLAY_PAGE;
             for recorded in page {
                 let n = u32::try_from(outcome.events.len()).unwrap_or(u32::MAX);
@@ -310,12 +255,7 @@ impl<D: Decider> Lane<D> {
     }
 
     /// Takes a state out of memory, assumes that it is new, or folds it from the store.
-    async fn open(
-        &mut self,
-        id: &D::Id,
-        stream: &str,
-        creates: bool,
-    ) -> Result<Entry<D>, Error<D::Rejection>> {
+    async fn open(&mut self, id: &D::Id, stream: &str, creates: bool) -> Result<Entry<D>, Error<D::Rejection>> {
         match self.states.pop(id) {
             Some(entry) => Ok(entry),
             None if creates => Ok(Entry::empty(true)),
@@ -329,24 +269,12 @@ impl<D: Decider> Lane<D> {
         if let Some(snapshot) = self.store.load_snapshot(stream, D::FOLD).await? {
             // A snapshot that does not read is a lost cache: the stream itself has everything.
             if let Ok(state) = serde_json::from_slice(&snapshot.state) {
-                let Snapshot {
-                    revision, position, ..
-                } = snapshot;
-                entry = Entry {
-                    state,
-                    revision,
-                    position,
-                    snapshot: revision,
-                    cause: None,
-                    assumed: false,
-                };
+                let Snapshot { revision, position, .. } = snapshot;
+                entry = Entry { state, revision, position, snapshot: revision, cause: None, assumed: false };
             }
         }
         loop {
-            let page = self
-                .store
-                .read_stream(stream, entry.revision, self.limits.load_events_max)
-                .await?;
+            let page = self.store.read_stream(stream, entry.revision, self.limits.load_events_max).await?;
             for recorded in &page {
                 entry.fold(&codec::decode(recorded)?, EventId(recorded.id));
                 entry.position = recorded.position;
@@ -364,17 +292,8 @@ impl<D: Decider> Lane<D> {
         if entry.revision >= entry.snapshot + distance {
             if let Ok(state) = serde_json::to_vec(&entry.state) {
                 let (revision, position) = (entry.revision, entry.position);
-                let snapshot = Snapshot {
-                    fold: D::FOLD,
-                    revision,
-                    position,
-                    state: Bytes::from(state),
-                };
-                if let Err(error) = self
-                    .store
-                    .save_snapshot(&stream_name::<D>(&id), snapshot)
-                    .await
-                {
+                let snapshot = Snapshot { fold: D::FOLD, revision, position, state: Bytes::from(state) };
+                if let Err(error) = self.store.save_snapshot(&stream_name::<D>(&id), snapshot).await {
                     tracing::warn!(%error, "a snapshot could not be kept; loading will take longer");
                 }
             }
@@ -384,19 +303,12 @@ impl<D: Decider> Lane<D> {
     }
 
     /// Reads the requests that may have had their effect before, in one call.
-    async fn look_up(
-        &self,
-        ids: Vec<Uuid>,
-    ) -> Result<HashMap<Uuid, Recorded>, Error<D::Rejection>> {
+    async fn look_up(&self, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Recorded>, Error<D::Rejection>> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
         let found = self.store.find(&ids).await?;
-        Ok(ids
-            .into_iter()
-            .zip(found)
-            .filter_map(|(id, recorded)| Some((id, recorded?)))
-            .collect())
+        Ok(ids.into_iter().zip(found).filter_map(|(id, recorded)| Some((id, recorded?))).collect())
     }
 }
 

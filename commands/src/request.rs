@@ -31,34 +31,19 @@ impl Request {
     /// A request of `actor`, with its own id as correlation.
     #[must_use]
     pub const fn new(id: RequestId, actor: Actor, body_hash: u64, now: Timestamp) -> Self {
-        Self {
-            id,
-            actor,
-            body_hash,
-            correlation: id.0,
-            causation: None,
-            occurred_at: now,
-            if_match: None,
-        }
+        Self { id, actor, body_hash, correlation: id.0, causation: None, occurred_at: now, if_match: None }
     }
 
     /// The same envelope for a part of the work, under an id that derives from this one.
     #[must_use]
     pub fn part(&self, step: &str, part: &[u8]) -> Self {
-        Self {
-            id: RequestId::derived(self.id.0, &[step.as_bytes(), part]),
-            if_match: None,
-            ..self.clone()
-        }
+        Self { id: RequestId::derived(self.id.0, &[step.as_bytes(), part]), if_match: None, ..self.clone() }
     }
 
     /// The id of the `n`-th event that this request causes in `stream`.
     #[must_use]
     pub fn event_id(&self, stream: &str, n: u32) -> EventId {
-        EventId::derived(
-            self.id.0,
-            &[&self.actor.scope(), stream.as_bytes(), &n.to_be_bytes()],
-        )
+        EventId::derived(self.id.0, &[&self.actor.scope(), stream.as_bytes(), &n.to_be_bytes()])
     }
 
     /// What is stored beside an event that this request causes.

@@ -85,11 +85,7 @@ impl Runner {
     ///
     /// # Errors
     /// [`store::Error`] when the log cannot be read.
-    pub async fn open(
-        store: Arc<dyn EventStore>,
-        steps: Steps,
-        limits: Limits,
-    ) -> Result<Self, store::Error> {
+    pub async fn open(store: Arc<dyn EventStore>, steps: Steps, limits: Limits) -> Result<Self, store::Error> {
         let (agenda, position) = Agenda::load(store.as_ref()).await?;
         let started_at = store.head().await?;
         Ok(Self {
@@ -140,17 +136,13 @@ impl Runner {
                 break;
             };
             self.running.insert(key);
-            self.in_flight
-                .push(Box::pin(drive(self.steps.clone(), key, chase)));
+            self.in_flight.push(Box::pin(drive(self.steps.clone(), key, chase)));
         }
-        if read == self.limits.batch_events_max && self.in_flight.len() < self.limits.in_flight_max
-        {
+        if read == self.limits.batch_events_max && self.in_flight.len() < self.limits.in_flight_max {
             return Ok(());
         }
         let until_due = self.agenda.next_due().map_or(self.limits.idle_max, |due| {
-            Duration::try_from(due.duration_since(now))
-                .unwrap_or_default()
-                .min(self.limits.idle_max)
+            Duration::try_from(due.duration_since(now)).unwrap_or_default().min(self.limits.idle_max)
         });
         let full = self.in_flight.len() >= self.limits.in_flight_max;
         tokio::select! {
@@ -167,10 +159,7 @@ impl Runner {
         if self.in_flight.len() >= self.limits.in_flight_max {
             return Ok(0);
         }
-        let batch = self
-            .store
-            .read_all(self.position, self.limits.batch_events_max)
-            .await?;
+        let batch = self.store.read_all(self.position, self.limits.batch_events_max).await?;
         for recorded in &batch {
             self.note(recorded);
         }
@@ -191,18 +180,14 @@ impl Runner {
         };
         // An order that was just placed is being driven by the gateway; the others wait for nobody.
         let at = match recorded.kind.as_str() {
-            "order.placed" => recorded
-                .recorded_at
-                .checked_add(self.limits.eager_grace)
-                .unwrap_or(recorded.recorded_at),
+            "order.placed" => recorded.recorded_at.checked_add(self.limits.eager_grace).unwrap_or(recorded.recorded_at),
             _ => recorded.recorded_at,
         };
         if self.running.contains(&key) {
             let again = self.again.entry(key).or_insert(at);
             *again = (*again).min(at);
         } else {
-            self.agenda
-                .note(key, at, recorded.position <= self.started_at);
+            self.agenda.note(key, at, recorded.position <= self.started_at);
         }
     }
 
@@ -215,8 +200,7 @@ impl Runner {
             Ok(Progress::Waiting { until }) => self.agenda.wait(key, until),
             Err(failure) => {
                 tracing::debug!(%failure, ?key, "a step will be tried again");
-                self.agenda
-                    .retry(key, now, self.limits.retry_min, self.limits.retry_max);
+                self.agenda.retry(key, now, self.limits.retry_min, self.limits.retry_max);
             }
         }
         if let Some(at) = self.again.remove(&key) {
@@ -258,9 +242,7 @@ async fn drive(steps: Steps, key: Key, chase: bool) -> Driven {
             Err(failure) => (Err(failure), None),
         },
         Key::Return(id) => {
-            let order = steps.shop.returns.inspect(&id, |seen| {
-                seen.state.requested().map(|requested| requested.order)
-            });
+            let order = steps.shop.returns.inspect(&id, |seen| seen.state.requested().map(|requested| requested.order));
             match order.await {
                 Ok(order) => (done, order.map(Key::Order)),
                 Err(error) => (Err(error.into()), None),

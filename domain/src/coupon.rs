@@ -123,15 +123,10 @@ impl Discount {
     pub fn off(&self, subtotal: Money) -> Result<Money, MoneyError> {
         let most = subtotal.amount.max(0);
         let wanted = match self {
-            Self::Percent { basis_points } => {
-                subtotal.fraction((*basis_points).into(), BASIS_POINTS.into())
-            }
+            Self::Percent { basis_points } => subtotal.fraction((*basis_points).into(), BASIS_POINTS.into()),
             Self::Amount(amount) if amount.currency == subtotal.currency => *amount,
             Self::Amount(amount) => {
-                return Err(MoneyError::Mismatch {
-                    left: subtotal.currency,
-                    right: amount.currency,
-                });
+                return Err(MoneyError::Mismatch { left: subtotal.currency, right: amount.currency });
             }
         };
         Ok(Money::new(wanted.amount.clamp(0, most), subtotal.currency))
@@ -147,10 +142,7 @@ impl Terms {
         if let Some(minimum_spend) = self.minimum_spend
             && subtotal.minus(minimum_spend)?.amount < 0
         {
-            return Err(Inapplicable::BelowMinimum {
-                minimum_spend,
-                subtotal,
-            });
+            return Err(Inapplicable::BelowMinimum { minimum_spend, subtotal });
         }
         Ok(self.discount.off(subtotal)?)
     }
@@ -161,13 +153,9 @@ impl Terms {
     /// The first [`InvalidTerms`] in the order of the fields.
     pub fn check(&self) -> Result<(), InvalidTerms> {
         match &self.discount {
-            Discount::Percent {
-                basis_points: 1..=BASIS_POINTS,
-            } => {}
+            Discount::Percent { basis_points: 1..=BASIS_POINTS } => {}
             Discount::Percent { basis_points } => {
-                return Err(InvalidTerms::Percent {
-                    found: *basis_points,
-                });
+                return Err(InvalidTerms::Percent { found: *basis_points });
             }
             Discount::Amount(amount) => positive(*amount)?,
         }
@@ -176,10 +164,7 @@ impl Terms {
             match &self.discount {
                 Discount::Amount(amount) if amount.currency != minimum_spend.currency => {
                     let (discount, minimum_spend) = (amount.currency, minimum_spend.currency);
-                    return Err(InvalidTerms::Currency {
-                        discount,
-                        minimum_spend,
-                    });
+                    return Err(InvalidTerms::Currency { discount, minimum_spend });
                 }
                 Discount::Amount(_) | Discount::Percent { .. } => {}
             }
@@ -191,26 +176,17 @@ impl Terms {
             Some(_) | None => {}
         }
         if !(1..=PER_MEMBER_MAX).contains(&self.per_member) {
-            return Err(InvalidTerms::PerMember {
-                found: self.per_member,
-            });
+            return Err(InvalidTerms::PerMember { found: self.per_member });
         }
         if self.closes_at <= self.opens_at {
-            return Err(InvalidTerms::Window {
-                opens_at: self.opens_at,
-                closes_at: self.closes_at,
-            });
+            return Err(InvalidTerms::Window { opens_at: self.opens_at, closes_at: self.closes_at });
         }
         Ok(())
     }
 }
 
 fn positive(amount: Money) -> Result<(), InvalidTerms> {
-    if amount.amount > 0 {
-        Ok(())
-    } else {
-        Err(InvalidTerms::Amount { found: amount })
-    }
+    if amount.amount > 0 { Ok(()) } else { Err(InvalidTerms::Amount { found: amount }) }
 }
 
 #[cfg(test)]
@@ -229,9 +205,7 @@ mod tests {
 
     fn ten_percent() -> Terms {
         Terms {
-            discount: Discount::Percent {
-                basis_points: 1_000,
-            },
+            discount: Discount::Percent { basis_points: 1_000 },
             minimum_spend: None,
             quantity: Some(100),
             per_member: 1,
@@ -242,8 +216,7 @@ mod tests {
 
     #[test]
     fn a_percentage_rounds_down_and_an_amount_stops_at_the_subtotal() {
-        let off =
-            |discount: Discount, subtotal| discount.off(gbp(subtotal)).map(|money| money.amount);
+        let off = |discount: Discount, subtotal| discount.off(gbp(subtotal)).map(|money| money.amount);
         let percent = |basis_points| Discount::Percent { basis_points };
         assert_eq!(off(percent(1_000), 999), Ok(99));
         assert_eq!(off(percent(3_333), 100), Ok(33));
@@ -253,112 +226,43 @@ mod tests {
         assert_eq!(off(Discount::Amount(gbp(500)), 499), Ok(499));
         assert_eq!(off(Discount::Amount(gbp(500)), -1), Ok(0));
         let won = Money::new(500, Currency::KRW);
-        assert!(matches!(
-            Discount::Amount(won).off(gbp(1)),
-            Err(MoneyError::Mismatch { .. })
-        ));
+        assert!(matches!(Discount::Amount(won).off(gbp(1)), Err(MoneyError::Mismatch { .. })));
     }
 
     #[test]
     fn a_minimum_spend_is_met_exactly_or_the_coupon_takes_nothing_off() {
-        let terms = Terms {
-            minimum_spend: Some(gbp(1_000)),
-            ..ten_percent()
-        };
+        let terms = Terms { minimum_spend: Some(gbp(1_000)), ..ten_percent() };
         assert_eq!(terms.off(gbp(1_000)), Ok(gbp(100)));
-        let small = Inapplicable::BelowMinimum {
-            minimum_spend: gbp(1_000),
-            subtotal: gbp(999),
-        };
+        let small = Inapplicable::BelowMinimum { minimum_spend: gbp(1_000), subtotal: gbp(999) };
         assert_eq!(terms.off(gbp(999)), Err(small));
-        assert!(matches!(
-            terms.off(Money::new(9_999, Currency::KRW)),
-            Err(Inapplicable::Money(_))
-        ));
+        assert!(matches!(terms.off(Money::new(9_999, Currency::KRW)), Err(Inapplicable::Money(_))));
     }
 
     #[test]
     fn terms_that_make_no_sense_are_refused_with_the_reason() {
-        let percent = |basis_points| Terms {
-            discount: Discount::Percent { basis_points },
-            ..ten_percent()
-        };
-        let amount = |amount| Terms {
-            discount: Discount::Amount(gbp(amount)),
-            ..ten_percent()
-        };
+        let percent = |basis_points| Terms { discount: Discount::Percent { basis_points }, ..ten_percent() };
+        let amount = |amount| Terms { discount: Discount::Amount(gbp(amount)), ..ten_percent() };
         let euros = Money::new(5, Currency::EUR);
         let (discount, minimum_spend) = (Currency::GBP, Currency::EUR);
         let scenarios = [
             (ten_percent(), Ok(())),
-            (
-                Terms {
-                    quantity: None,
-                    ..ten_percent()
-                },
-                Ok(()),
-            ),
+            (Terms { quantity: None, ..ten_percent() }, Ok(())),
             (percent(10_000), Ok(())),
             (percent(0), Err(InvalidTerms::Percent { found: 0 })),
-            (
-                percent(10_001),
-                Err(InvalidTerms::Percent { found: 10_001 }),
-            ),
+            (percent(10_001), Err(InvalidTerms::Percent { found: 10_001 })),
             (amount(0), Err(InvalidTerms::Amount { found: gbp(0) })),
+            (Terms { minimum_spend: Some(gbp(-1)), ..amount(5) }, Err(InvalidTerms::Amount { found: gbp(-1) })),
             (
-                Terms {
-                    minimum_spend: Some(gbp(-1)),
-                    ..amount(5)
-                },
-                Err(InvalidTerms::Amount { found: gbp(-1) }),
+                Terms { minimum_spend: Some(euros), ..amount(5) },
+                Err(InvalidTerms::Currency { discount, minimum_spend }),
             ),
+            (Terms { quantity: Some(0), ..ten_percent() }, Err(InvalidTerms::Quantity { found: 0 })),
+            (Terms { quantity: Some(u32::MAX), ..ten_percent() }, Err(InvalidTerms::Quantity { found: u32::MAX })),
+            (Terms { per_member: 0, ..ten_percent() }, Err(InvalidTerms::PerMember { found: 0 })),
+            (Terms { per_member: 1_001, ..ten_percent() }, Err(InvalidTerms::PerMember { found: 1_001 })),
             (
-                Terms {
-                    minimum_spend: Some(euros),
-                    ..amount(5)
-                },
-                Err(InvalidTerms::Currency {
-                    discount,
-                    minimum_spend,
-                }),
-            ),
-            (
-                Terms {
-                    quantity: Some(0),
-                    ..ten_percent()
-                },
-                Err(InvalidTerms::Quantity { found: 0 }),
-            ),
-            (
-                Terms {
-                    quantity: Some(u32::MAX),
-                    ..ten_percent()
-                },
-                Err(InvalidTerms::Quantity { found: u32::MAX }),
-            ),
-            (
-                Terms {
-                    per_member: 0,
-                    ..ten_percent()
-                },
-                Err(InvalidTerms::PerMember { found: 0 }),
-            ),
-            (
-                Terms {
-                    per_member: 1_001,
-                    ..ten_percent()
-                },
-                Err(InvalidTerms::PerMember { found: 1_001 }),
-            ),
-            (
-                Terms {
-                    closes_at: at(10),
-                    ..ten_percent()
-                },
-                Err(InvalidTerms::Window {
-                    opens_at: at(10),
-                    closes_at: at(10),
-                }),
+                Terms { closes_at: at(10), ..ten_percent() },
+                Err(InvalidTerms::Window { opens_at: at(10), closes_at: at(10) }),
             ),
         ];
         for (terms, expected) in scenarios {

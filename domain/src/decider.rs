@@ -31,10 +31,7 @@ pub trait Decider: Send + Sync + 'static {
     ///
     /// # Errors
     /// A [`Self::Rejection`] when the rules forbid it; nothing has changed then.
-    fn decide(
-        state: &Self::State,
-        command: &Self::Command,
-    ) -> Result<Vec<Self::Event>, Self::Rejection>;
+    fn decide(state: &Self::State, command: &Self::Command) -> Result<Vec<Self::Event>, Self::Rejection>;
 
     /// True for a command that makes a new aggregate whose id derives from its own request: the desk then
     /// spares the read of a stream that is empty, and learns of the rare repeat when it appends.

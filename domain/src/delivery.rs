@@ -238,27 +238,9 @@ impl Decider for Delivery {
 
     fn decide(state: &State, command: &Command) -> Result<Vec<Event>, Rejection> {
         match (command, state.details()) {
-            (
-                Command::Request {
-                    order,
-                    region,
-                    address,
-                    units,
-                    key,
-                },
-                known,
-            ) => {
+            (Command::Request { order, region, address, units, key }, known) => {
                 let (order, units, key) = (*order, *units, *key);
-                request(
-                    known,
-                    Requested {
-                        order,
-                        region: region.clone(),
-                        address: address.clone(),
-                        units,
-                        key,
-                    },
-                )
+                request(known, Requested { order, region: region.clone(), address: address.clone(), units, key })
             }
             (_, None) => Err(Rejection::NotRequested),
             (_, Some(delivery)) if delivery.situation.is_final() => Ok(vec![]),
@@ -268,28 +250,15 @@ impl Decider for Delivery {
                 _ => vec![],
             }),
             (Command::RecordDelivered { at }, Some(_)) => Ok(vec![Delivered { at: *at }.into()]),
-            (Command::RecordFailed { reason, at }, Some(_)) => Ok(vec![
-                Failed {
-                    reason: reason.chars().take(REASON_MAX).collect(),
-                    at: *at,
-                }
-                .into(),
-            ]),
+            (Command::RecordFailed { reason, at }, Some(_)) => {
+                Ok(vec![Failed { reason: reason.chars().take(REASON_MAX).collect(), at: *at }.into()])
+            }
         }
     }
 
     fn evolve(state: State, event: &Event) -> State {
         match (state, event) {
-            (
-                _,
-                Event::Requested(Requested {
-                    order,
-                    region,
-                    address: _,
-                    units,
-                    key,
-                }),
-            ) => State::Requested(Details {
+            (_, Event::Requested(Requested { order, region, address: _, units, key })) => State::Requested(Details {
                 order: *order,
                 region: region.clone(),
                 units: *units,
@@ -318,21 +287,16 @@ fn change(delivery: &mut Details, event: &Event) {
         Event::Dispatched(_) => delivery.situation = Situation::Dispatched,
         Event::Delivered(Delivered { at }) => delivery.situation = Situation::Delivered { at: *at },
         Event::Failed(Failed { reason, .. }) => {
-            delivery.situation = Situation::Failed {
-                reason: reason.clone(),
-            };
+            delivery.situation = Situation::Failed { reason: reason.clone() };
         }
     }
 }
 
 fn request(known: Option<&Details>, wish: Requested) -> Result<Vec<Event>, Rejection> {
     if let Some(known) = known {
-        let same = (known.order, &known.region, known.units, known.key)
-            == (wish.order, &wish.region, wish.units, wish.key);
-        let already = Rejection::AlreadyRequested {
-            order: known.order,
-            units: known.units,
-        };
+        let same =
+            (known.order, &known.region, known.units, known.key) == (wish.order, &wish.region, wish.units, wish.key);
+        let already = Rejection::AlreadyRequested { order: known.order, units: known.units };
         return if same { Ok(vec![]) } else { Err(already) };
     }
     if wish.units == 0 {
@@ -351,12 +315,7 @@ fn booked(delivery: &Details, tracking: &str) -> Result<Vec<Event>, Rejection> {
         return Ok(vec![]);
     }
     match tracking.chars().count() {
-        1..=TRACKING_MAX => Ok(vec![
-            Booked {
-                tracking: tracking.to_owned(),
-            }
-            .into(),
-        ]),
+        1..=TRACKING_MAX => Ok(vec![Booked { tracking: tracking.to_owned() }.into()]),
         found => Err(Rejection::InvalidTracking { found }),
     }
 }
@@ -381,35 +340,16 @@ mod tests {
 
     fn request_of(units: u64, address: &str) -> Command {
         let address = Some(Personal::open(MemberId::from_u128(3), address.to_owned()));
-        Command::Request {
-            order: ORDER,
-            region: Region::new("GB").unwrap(),
-            address,
-            units,
-            key: KEY,
-        }
+        Command::Request { order: ORDER, region: Region::new("GB").unwrap(), address, units, key: KEY }
     }
 
     fn requested() -> Event {
-        let address = Some(Personal::open(
-            MemberId::from_u128(3),
-            "1 Fleet Street".to_owned(),
-        ));
-        Requested {
-            order: ORDER,
-            region: Region::new("GB").unwrap(),
-            address,
-            units: 3,
-            key: KEY,
-        }
-        .into()
+        let address = Some(Personal::open(MemberId::from_u128(3), "1 Fleet Street".to_owned()));
+        Requested { order: ORDER, region: Region::new("GB").unwrap(), address, units: 3, key: KEY }.into()
     }
 
     fn booked() -> Event {
-        Booked {
-            tracking: "T-1".into(),
-        }
-        .into()
+        Booked { tracking: "T-1".into() }.into()
     }
 
     fn dispatched() -> Event {
@@ -421,24 +361,15 @@ mod tests {
     }
 
     fn failed() -> Event {
-        Failed {
-            reason: "lost".into(),
-            at: at(3),
-        }
-        .into()
+        Failed { reason: "lost".into(), at: at(3) }.into()
     }
 
     fn record_booked() -> Command {
-        Command::RecordBooked {
-            tracking: "T-1".into(),
-        }
+        Command::RecordBooked { tracking: "T-1".into() }
     }
 
     fn record_failed() -> Command {
-        Command::RecordFailed {
-            reason: "lost".into(),
-            at: at(3),
-        }
+        Command::RecordFailed { reason: "lost".into(), at: at(3) }
     }
 
     /// A requested delivery and what followed.
@@ -448,23 +379,14 @@ mod tests {
 
     #[test]
     fn a_delivery_is_requested_once_with_one_body() {
-        given::<Delivery>([])
-            .when(request_of(3, "1 Fleet Street"))
-            .then([requested()]);
+        given::<Delivery>([]).when(request_of(3, "1 Fleet Street")).then([requested()]);
         after([])
             .when(request_of(4, "1 Fleet Street"))
-            .then_rejected(&Rejection::AlreadyRequested {
-                order: ORDER,
-                units: 3,
-            });
-        given::<Delivery>([])
-            .when(request_of(0, ""))
-            .then_rejected(&Rejection::NoUnits);
+            .then_rejected(&Rejection::AlreadyRequested { order: ORDER, units: 3 });
+        given::<Delivery>([]).when(request_of(0, "")).then_rejected(&Rejection::NoUnits);
         given::<Delivery>([])
             .when(request_of(1, &"x".repeat(ADDRESS_MAX + 1)))
-            .then_rejected(&Rejection::AddressTooLong {
-                found: ADDRESS_MAX + 1,
-            });
+            .then_rejected(&Rejection::AddressTooLong { found: ADDRESS_MAX + 1 });
     }
 
     #[test]
@@ -484,27 +406,17 @@ mod tests {
     #[test]
     fn the_usual_way_is_recorded_step_by_step() {
         after([]).when(record_booked()).then([booked()]);
-        after([booked()])
-            .when(Command::RecordDispatched { at: at(1) })
-            .then([dispatched()]);
-        after([booked(), dispatched()])
-            .when(Command::RecordDelivered { at: at(2) })
-            .then([delivered()]);
+        after([booked()]).when(Command::RecordDispatched { at: at(1) }).then([dispatched()]);
+        after([booked(), dispatched()]).when(Command::RecordDelivered { at: at(2) }).then([delivered()]);
         after([booked()]).when(record_failed()).then([failed()]);
     }
 
     #[test]
     fn notices_out_of_order_are_believed_until_the_end_and_not_after_it() {
-        after([])
-            .when(Command::RecordDelivered { at: at(2) })
-            .then([delivered()]);
-        after([])
-            .when(Command::RecordDispatched { at: at(1) })
-            .then([dispatched()]);
+        after([]).when(Command::RecordDelivered { at: at(2) }).then([delivered()]);
+        after([]).when(Command::RecordDispatched { at: at(1) }).then([dispatched()]);
         after([dispatched()]).when(record_booked()).then([booked()]);
-        after([dispatched(), booked()])
-            .when(Command::RecordDispatched { at: at(9) })
-            .then_nothing();
+        after([dispatched(), booked()]).when(Command::RecordDispatched { at: at(9) }).then_nothing();
         for end in [delivered(), failed()] {
             for late in [
                 record_booked(),
@@ -521,44 +433,25 @@ mod tests {
     fn what_a_carrier_says_has_limits() {
         for found in [0, TRACKING_MAX + 1] {
             after([])
-                .when(Command::RecordBooked {
-                    tracking: "t".repeat(found),
-                })
+                .when(Command::RecordBooked { tracking: "t".repeat(found) })
                 .then_rejected(&Rejection::InvalidTracking { found });
         }
-        after([])
-            .when(Command::RecordFailed {
-                reason: "r".repeat(REASON_MAX + 1),
-                at: at(1),
-            })
-            .then([Failed {
-                reason: "r".repeat(REASON_MAX),
-                at: at(1),
-            }
-            .into()]);
+        after([]).when(Command::RecordFailed { reason: "r".repeat(REASON_MAX + 1), at: at(1) }).then([Failed {
+            reason: "r".repeat(REASON_MAX),
+            at: at(1),
+        }
+        .into()]);
     }
 
     #[test]
     fn nothing_is_recorded_about_a_delivery_that_nobody_requested() {
-        for command in [
-            record_booked(),
-            Command::RecordDelivered { at: at(1) },
-            record_failed(),
-        ] {
-            given::<Delivery>([])
-                .when(command)
-                .then_rejected(&Rejection::NotRequested);
+        for command in [record_booked(), Command::RecordDelivered { at: at(1) }, record_failed()] {
+            given::<Delivery>([]).when(command).then_rejected(&Rejection::NotRequested);
         }
     }
 
     fn events() -> impl Strategy<Value = Event> {
-        prop::sample::select(vec![
-            requested(),
-            booked(),
-            dispatched(),
-            delivered(),
-            failed(),
-        ])
+        prop::sample::select(vec![requested(), booked(), dispatched(), delivered(), failed()])
     }
 
     fn commands() -> impl Strategy<Value = Command> {

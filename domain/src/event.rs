@@ -95,11 +95,7 @@ pub struct Metadata {
     #[serde(rename = "$correlationId")]
     pub correlation_id: Uuid,
     /// The event that led to this one, if no person did.
-    #[serde(
-        rename = "$causationId",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "$causationId", default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<EventId>,
     /// Business time: when it happened in the world. An importer may set it; rankings and reports use it.
     pub occurred_at: Timestamp,

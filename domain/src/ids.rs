@@ -53,10 +53,7 @@ fn check_word(what: &'static str, text: &str) -> Result<(), IdError> {
     if text.chars().count() > WORD_MAX {
         return Err(IdError::TooLong { what });
     }
-    match text
-        .chars()
-        .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | '-')))
-    {
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | '-'))) {
         Some(found) => Err(IdError::Character { what, found }),
         None => Ok(()),
     }
@@ -220,28 +217,10 @@ mod tests {
     fn words_refuse_what_would_break_a_path_a_subject_or_a_stream_name() {
         assert!(Sku::new("85123A").is_ok());
         assert_eq!(Sku::new(""), Err(IdError::Empty { what: "SKU" }));
-        assert_eq!(
-            Sku::new("a/b"),
-            Err(IdError::Character {
-                what: "SKU",
-                found: '/'
-            })
-        );
-        assert_eq!(
-            Sku::new("é"),
-            Err(IdError::Character {
-                what: "SKU",
-                found: 'é'
-            })
-        );
-        assert_eq!(
-            Sku::new("x".repeat(65)),
-            Err(IdError::TooLong { what: "SKU" })
-        );
-        assert!(
-            serde_json::from_str::<Sku>("\"a b\"").is_err(),
-            "the rule holds for stored text too"
-        );
+        assert_eq!(Sku::new("a/b"), Err(IdError::Character { what: "SKU", found: '/' }));
+        assert_eq!(Sku::new("é"), Err(IdError::Character { what: "SKU", found: 'é' }));
+        assert_eq!(Sku::new("x".repeat(65)), Err(IdError::TooLong { what: "SKU" }));
+        assert!(serde_json::from_str::<Sku>("\"a b\"").is_err(), "the rule holds for stored text too");
     }
 
     #[test]

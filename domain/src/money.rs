@@ -31,8 +31,8 @@ impl Currency {
     #[must_use]
     pub fn digits(&self) -> u32 {
         match &self.0 {
-            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG"
-            | b"RWF" | b"UGX" | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
+            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
+            | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
             b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
             _ => 2,
         }
@@ -56,9 +56,7 @@ impl FromStr for Currency {
     fn from_str(text: &str) -> Result<Self, MoneyError> {
         match text.as_bytes() {
             &[a, b, c] if [a, b, c].iter().all(u8::is_ascii_uppercase) => Ok(Self([a, b, c])),
-            _ => Err(MoneyError::NotACurrency {
-                text: text.chars().take(16).collect(),
-            }),
+            _ => Err(MoneyError::NotACurrency { text: text.chars().take(16).collect() }),
         }
     }
 }
@@ -147,17 +145,14 @@ impl Money {
     /// [`MoneyError::SubMinor`] for more decimals than the currency has (trailing zeros aside),
     /// [`MoneyError::NotAnAmount`] for anything but a decimal, [`MoneyError::Overflow`].
     pub fn parse(text: &str, currency: Currency) -> Result<Self, MoneyError> {
-        let not_an_amount = || MoneyError::NotAnAmount {
-            text: text.chars().take(32).collect(),
-        };
+        let not_an_amount = || MoneyError::NotAnAmount { text: text.chars().take(32).collect() };
         let (negative, digits) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text),
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || digits.ends_with('.')
-        {
+        if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || digits.ends_with('.') {
             return Err(not_an_amount());
         }
         let fraction = fraction.trim_end_matches('0');
@@ -176,10 +171,7 @@ impl Money {
     /// [`MoneyError::Mismatch`] or [`MoneyError::Overflow`].
     pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
         self.same(other)?;
-        self.amount
-            .checked_add(other.amount)
-            .map(|a| Self::new(a, self.currency))
-            .ok_or(MoneyError::Overflow)
+        self.amount.checked_add(other.amount).map(|a| Self::new(a, self.currency)).ok_or(MoneyError::Overflow)
     }
 
     /// The difference.
@@ -188,10 +180,7 @@ impl Money {
     /// [`MoneyError::Mismatch`] or [`MoneyError::Overflow`].
     pub fn minus(self, other: Self) -> Result<Self, MoneyError> {
         self.same(other)?;
-        self.amount
-            .checked_sub(other.amount)
-            .map(|a| Self::new(a, self.currency))
-            .ok_or(MoneyError::Overflow)
+        self.amount.checked_sub(other.amount).map(|a| Self::new(a, self.currency)).ok_or(MoneyError::Overflow)
     }
 
     /// `quantity` times the amount.
@@ -199,10 +188,7 @@ impl Money {
     /// # Errors
     /// [`MoneyError::Overflow`].
     pub fn times(self, quantity: u32) -> Result<Self, MoneyError> {
-        self.amount
-            .checked_mul(i64::from(quantity))
-            .map(|a| Self::new(a, self.currency))
-            .ok_or(MoneyError::Overflow)
+        self.amount.checked_mul(i64::from(quantity)).map(|a| Self::new(a, self.currency)).ok_or(MoneyError::Overflow)
     }
 
     /// `numerator / denominator` of the amount, rounded towards zero. A zero denominator yields zero.
@@ -230,38 +216,22 @@ impl Money {
             (Box::new(|i| u128::from(weights[i])), total)
         };
         let whole = u128::from(self.amount.unsigned_abs());
-        let mut parts: Vec<u128> = (0..weights.len())
-            .map(|i| whole * weight_of(i) / total)
-            .collect();
+        let mut parts: Vec<u128> = (0..weights.len()).map(|i| whole * weight_of(i) / total).collect();
         let missing = whole - parts.iter().sum::<u128>();
         let mut by_remainder: Vec<usize> = (0..weights.len()).collect();
         by_remainder.sort_by_key(|&i| std::cmp::Reverse(whole * weight_of(i) % total));
-        for &i in by_remainder
-            .iter()
-            .take(usize::try_from(missing).unwrap_or(usize::MAX))
-        {
+        for &i in by_remainder.iter().take(usize::try_from(missing).unwrap_or(usize::MAX)) {
             parts[i] += 1;
         }
         let sign = self.amount.signum();
-        parts
-            .into_iter()
-            .map(|part| {
-                Self::new(
-                    sign * i64::try_from(part).unwrap_or(i64::MAX),
-                    self.currency,
-                )
-            })
-            .collect()
+        parts.into_iter().map(|part| Self::new(sign * i64::try_from(part).unwrap_or(i64::MAX), self.currency)).collect()
     }
 
     fn same(self, other: Self) -> Result<(), MoneyError> {
         if self.currency == other.currency {
             Ok(())
         } else {
-            Err(MoneyError::Mismatch {
-                left: self.currency,
-                right: other.currency,
-            })
+            Err(MoneyError::Mismatch { left: self.currency, right: other.currency })
         }
     }
 }
@@ -277,11 +247,7 @@ impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places = self.currency.digits() as usize;
         let sign = if self.amount < 0 { "-" } else { "" };
-        let digits = format!(
-            "{:0>width$}",
-            self.amount.unsigned_abs(),
-            width = places + 1
-        );
+        let digits = format!("{:0>width$}", self.amount.unsigned_abs(), width = places + 1);
         let (whole, fraction) = digits.split_at(digits.len() - places);
         let point = if places > 0 { "." } else { "" };
         write!(f, "{sign}{whole}{point}{fraction} {}", self.currency)
@@ -302,38 +268,13 @@ mod tests {
         assert_eq!(Money::parse("2.55", Currency::GBP), Ok(gbp(255)));
         assert_eq!(Money::parse("2.5", Currency::GBP), Ok(gbp(250)));
         assert_eq!(Money::parse("2.500", Currency::GBP), Ok(gbp(250)));
-        assert_eq!(
-            Money::parse("-11062.06", Currency::GBP),
-            Ok(gbp(-1_106_206))
-        );
-        assert_eq!(
-            Money::parse("1200", Currency::KRW),
-            Ok(Money::new(1200, Currency::KRW))
-        );
-        assert_eq!(
-            Money::parse("0.001", Currency::GBP),
-            Err(MoneyError::SubMinor {
-                currency: Currency::GBP
-            })
-        );
-        assert_eq!(
-            Money::parse("1.5", Currency::KRW),
-            Err(MoneyError::SubMinor {
-                currency: Currency::KRW
-            })
-        );
-        assert_eq!(
-            Money::parse("99999999999999999999", Currency::GBP),
-            Err(MoneyError::Overflow)
-        );
+        assert_eq!(Money::parse("-11062.06", Currency::GBP), Ok(gbp(-1_106_206)));
+        assert_eq!(Money::parse("1200", Currency::KRW), Ok(Money::new(1200, Currency::KRW)));
+        assert_eq!(Money::parse("0.001", Currency::GBP), Err(MoneyError::SubMinor { currency: Currency::GBP }));
+        assert_eq!(Money::parse("1.5", Currency::KRW), Err(MoneyError::SubMinor { currency: Currency::KRW }));
+        assert_eq!(Money::parse("99999999999999999999", Currency::GBP), Err(MoneyError::Overflow));
         for bad in ["", ".", "1.", ".5", "1e3", "1,5", "--1", " 1", "٣"] {
-            assert!(
-                matches!(
-                    Money::parse(bad, Currency::GBP),
-                    Err(MoneyError::NotAnAmount { .. })
-                ),
-                "{bad:?}"
-            );
+            assert!(matches!(Money::parse(bad, Currency::GBP), Err(MoneyError::NotAnAmount { .. })), "{bad:?}");
         }
     }
 

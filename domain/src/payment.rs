@@ -252,9 +252,7 @@ pub enum Rejection {
     #[error("a payment has at most {REFUNDS_MAX} refunds")]
     TooManyRefunds,
     /// Refunds would pass what was captured.
-    #[error(
-        "{requested} cannot be refunded: of {captured} captured, {refunded_or_pending} is refunded or pending"
-    )]
+    #[error("{requested} cannot be refunded: of {captured} captured, {refunded_or_pending} is refunded or pending")]
     RefundExceedsCapture {
         /// How much was taken.
         captured: Money,
@@ -280,82 +278,39 @@ impl Decider for Payment {
 
     fn decide(state: &State, command: &Command) -> Result<Vec<Event>, Rejection> {
         match (command, state.details()) {
-            (
-                Command::Request {
-                    order,
-                    buyer,
-                    amount,
-                    method,
-                    key,
-                },
-                _,
-            ) => request(
+            (Command::Request { order, buyer, amount, method, key }, _) => request(
                 state,
-                Requested {
-                    order: *order,
-                    buyer: *buyer,
-                    amount: *amount,
-                    method: method.clone(),
-                    key: *key,
-                },
+                Requested { order: *order, buyer: *buyer, amount: *amount, method: method.clone(), key: *key },
             ),
             (_, None) => Err(Rejection::NotRequested),
-            (Command::RecordAuthorized { reference }, Some(payment)) => {
-                Ok(authorized(payment, reference))
+            (Command::RecordAuthorized { reference }, Some(payment)) => Ok(authorized(payment, reference)),
+            (Command::RecordCaptured { amount, reference, at }, Some(payment)) => {
+                captured(payment, *amount, reference, *at)
             }
-            (
-                Command::RecordCaptured {
-                    amount,
-                    reference,
-                    at,
-                },
-                Some(payment),
-            ) => captured(payment, *amount, reference, *at),
             (Command::RecordDeclined { reason }, Some(payment)) => Ok(declined(payment, reason)),
             (Command::Cancel, Some(payment)) => cancel(payment),
             (Command::RecordVoided, Some(payment)) => Ok(voided(payment)),
-            (
-                Command::Refund {
-                    refund,
-                    amount,
-                    key,
-                },
-                Some(payment),
-            ) => request_refund(payment, *refund, *amount, *key),
-            (Command::RecordRefunded { refund, key }, Some(payment)) => {
-                Ok(refunded(payment, *refund, *key))
+            (Command::Refund { refund, amount, key }, Some(payment)) => request_refund(payment, *refund, *amount, *key),
+            (Command::RecordRefunded { refund, key }, Some(payment)) => Ok(refunded(payment, *refund, *key)),
+            (Command::RecordRefundFailed { refund, key, reason }, Some(payment)) => {
+                Ok(refund_failed(payment, *refund, *key, reason))
             }
-            (
-                Command::RecordRefundFailed {
-                    refund,
-                    key,
-                    reason,
-                },
-                Some(payment),
-            ) => Ok(refund_failed(payment, *refund, *key, reason)),
         }
     }
 
     fn evolve(state: State, event: &Event) -> State {
         match (state, event) {
-            (
-                _,
-                Event::Requested(Requested {
-                    order,
-                    buyer,
-                    amount,
-                    method,
-                    key,
-                }),
-            ) => State::Requested(Box::new(Details {
-                order: *order,
-                buyer: *buyer,
-                amount: *amount,
-                method: method.clone(),
-                key: *key,
-                situation: Situation::Requested,
-                refunds: BTreeMap::new(),
-            })),
+            (_, Event::Requested(Requested { order, buyer, amount, method, key })) => {
+                State::Requested(Box::new(Details {
+                    order: *order,
+                    buyer: *buyer,
+                    amount: *amount,
+                    method: method.clone(),
+                    key: *key,
+                    situation: Situation::Requested,
+                    refunds: BTreeMap::new(),
+                }))
+            }
             (State::Requested(mut payment), event) => {
                 change(&mut payment, event);
                 State::Requested(payment)
@@ -369,45 +324,21 @@ fn change(payment: &mut Details, event: &Event) {
     match event {
         Event::Requested(_) => {}
         Event::Authorized(Authorized { reference }) => {
-            payment.situation = Situation::Authorized {
-                reference: reference.clone(),
-            };
+            payment.situation = Situation::Authorized { reference: reference.clone() };
         }
-        Event::Captured(Captured {
-            amount,
-            reference,
-            at,
-        }) => {
-            payment.situation = Situation::Captured {
-                amount: *amount,
-                reference: reference.clone(),
-                at: *at,
-            };
+        Event::Captured(Captured { amount, reference, at }) => {
+            payment.situation = Situation::Captured { amount: *amount, reference: reference.clone(), at: *at };
         }
-        Event::Declined(Declined { reason }) => {
-            payment.situation = Situation::Declined {
-                reason: reason.clone(),
-            }
-        }
+        Event::Declined(Declined { reason }) => payment.situation = Situation::Declined { reason: reason.clone() },
         Event::Cancelled(_) => payment.situation = Situation::Cancelled,
         Event::Voided(_) => payment.situation = Situation::Voided,
-        Event::RefundRequested(RefundRequested {
-            refund,
-            amount,
-            key,
-        }) => {
-            payment.refunds.insert(
-                *refund,
-                Refund {
-                    amount: *amount,
-                    key: *key,
-                    outcome: Outcome::Pending,
-                },
-            );
+        Event::RefundRequested(RefundRequested { refund, amount, key }) => {
+            let attempts = payment.refunds.get(refund).map_or(0, |known| known.attempts).saturating_add(1);
+            payment.refunds.insert(*refund, Refund { amount: *amount, key: *key, outcome: Outcome::Pending, attempts });
         }
         Event::Refunded(Refunded { refund, .. }) => settle(payment, *refund, Outcome::Refunded),
         Event::RefundFailed(RefundFailed { refund, .. }) => {
-            settle(payment, *refund, Outcome::Failed)
+            settle(payment, *refund, Outcome::Failed);
         }
     }
 }
@@ -423,10 +354,7 @@ fn request(state: &State, wish: Requested) -> Result<Vec<Event>, Rejection> {
         let same = (known.order, known.buyer, known.amount, known.key)
             == (wish.order, wish.buyer, wish.amount, wish.key)
             && known.method == wish.method;
-        let already = Rejection::AlreadyRequested {
-            order: known.order,
-            amount: known.amount,
-        };
+        let already = Rejection::AlreadyRequested { order: known.order, amount: known.amount };
         return if same { Ok(vec![]) } else { Err(already) };
     }
     positive(wish.amount)?;
@@ -443,47 +371,25 @@ fn request(state: &State, wish: Requested) -> Result<Vec<Event>, Rejection> {
 /// Believed only while the shop waits for it: afterwards it says nothing that is not known or overtaken.
 fn authorized(payment: &Details, reference: &str) -> Vec<Event> {
     match payment.situation {
-        Situation::Requested => vec![
-            Authorized {
-                reference: reference.to_owned(),
-            }
-            .into(),
-        ],
+        Situation::Requested => vec![Authorized { reference: reference.to_owned() }.into()],
         _ => vec![],
     }
 }
 
 /// Believed in every situation, because the money was taken: whoever no longer wanted it must give it back.
-fn captured(
-    payment: &Details,
-    amount: Money,
-    reference: &str,
-    at: Timestamp,
-) -> Result<Vec<Event>, Rejection> {
+fn captured(payment: &Details, amount: Money, reference: &str, at: Timestamp) -> Result<Vec<Event>, Rejection> {
     if payment.captured().is_some() {
         return Ok(vec![]);
     }
     positive(amount)?;
     same_currency(payment, amount)?;
-    Ok(vec![
-        Captured {
-            amount,
-            reference: reference.to_owned(),
-            at,
-        }
-        .into(),
-    ])
+    Ok(vec![Captured { amount, reference: reference.to_owned(), at }.into()])
 }
 
 /// Not believed after a cancellation: a late refusal to capture leaves money set aside, which the void releases.
 fn declined(payment: &Details, reason: &str) -> Vec<Event> {
     match payment.situation {
-        Situation::Requested | Situation::Authorized { .. } => vec![
-            Declined {
-                reason: cut(reason),
-            }
-            .into(),
-        ],
+        Situation::Requested | Situation::Authorized { .. } => vec![Declined { reason: cut(reason) }.into()],
         _ => vec![],
     }
 }
@@ -506,21 +412,13 @@ fn voided(payment: &Details) -> Vec<Event> {
     }
 }
 
-fn request_refund(
-    payment: &Details,
-    refund: RefundId,
-    amount: Money,
-    key: Uuid,
-) -> Result<Vec<Event>, Rejection> {
+fn request_refund(payment: &Details, refund: RefundId, amount: Money, key: Uuid) -> Result<Vec<Event>, Rejection> {
     let Some((captured, _)) = payment.captured() else {
         return Err(Rejection::NotCaptured);
     };
     match payment.refunds.get(&refund) {
         Some(known) if known.amount != amount => {
-            return Err(Rejection::RefundChanged {
-                refund,
-                amount: known.amount,
-            });
+            return Err(Rejection::RefundChanged { refund, amount: known.amount });
         }
         Some(known) if known.outcome != Outcome::Failed || known.key == key => return Ok(vec![]),
         Some(_) => {}
@@ -531,60 +429,26 @@ fn request_refund(
     same_currency(payment, amount)?;
     let refunded_or_pending = payment.refunded_or_pending();
     match refunded_or_pending.plus(amount) {
-        Ok(sum) if sum.amount <= captured.amount => Ok(vec![
-            RefundRequested {
-                refund,
-                amount,
-                key,
-            }
-            .into(),
-        ]),
-        _ => Err(Rejection::RefundExceedsCapture {
-            captured,
-            refunded_or_pending,
-            requested: amount,
-        }),
+        Ok(sum) if sum.amount <= captured.amount => Ok(vec![RefundRequested { refund, amount, key }.into()]),
+        _ => Err(Rejection::RefundExceedsCapture { captured, refunded_or_pending, requested: amount }),
     }
 }
 
 fn refunded(payment: &Details, refund: RefundId, key: Uuid) -> Vec<Event> {
-    awaited(payment, refund, key).map_or(vec![], |known| {
-        vec![
-            Refunded {
-                refund,
-                amount: known.amount,
-            }
-            .into(),
-        ]
-    })
+    awaited(payment, refund, key).map_or(vec![], |known| vec![Refunded { refund, amount: known.amount }.into()])
 }
 
 fn refund_failed(payment: &Details, refund: RefundId, key: Uuid, reason: &str) -> Vec<Event> {
-    awaited(payment, refund, key).map_or(vec![], |_| {
-        vec![
-            RefundFailed {
-                refund,
-                reason: cut(reason),
-            }
-            .into(),
-        ]
-    })
+    awaited(payment, refund, key).map_or(vec![], |_| vec![RefundFailed { refund, reason: cut(reason) }.into()])
 }
 
 /// The refund, if it waits for just this answer: a late word about an earlier attempt says nothing about the newest.
 fn awaited(payment: &Details, refund: RefundId, key: Uuid) -> Option<&Refund> {
-    payment
-        .refunds
-        .get(&refund)
-        .filter(|known| known.outcome == Outcome::Pending && known.key == key)
+    payment.refunds.get(&refund).filter(|known| known.outcome == Outcome::Pending && known.key == key)
 }
 
 fn positive(amount: Money) -> Result<(), Rejection> {
-    if amount.amount > 0 {
-        Ok(())
-    } else {
-        Err(Rejection::InvalidAmount { found: amount })
-    }
+    if amount.amount > 0 { Ok(()) } else { Err(Rejection::InvalidAmount { found: amount }) }
 }
 
 fn same_currency(payment: &Details, amount: Money) -> Result<(), Rejection> {
@@ -592,10 +456,7 @@ fn same_currency(payment: &Details, amount: Money) -> Result<(), Rejection> {
     if amount.currency == expected {
         Ok(())
     } else {
-        Err(Rejection::CurrencyMismatch {
-            expected,
-            found: amount.currency,
-        })
+        Err(Rejection::CurrencyMismatch { expected, found: amount.currency })
     }
 }
 
@@ -613,12 +474,7 @@ fn is_card_number(text: &str) -> bool {
         }
     }
     let doubled = |digit: u32| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(i, &d)| if i % 2 == 1 { doubled(d) } else { d })
-        .sum();
+    let sum: u32 = digits.iter().rev().enumerate().map(|(i, &d)| if i % 2 == 1 { doubled(d) } else { d }).sum();
     digits.len() >= 13 && sum.is_multiple_of(10)
 }
 

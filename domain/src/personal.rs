@@ -5,9 +5,7 @@
 //! deleting that key: every sealed byte in log, snapshots, views and exports becomes noise at once.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, ser::Error as _,
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, ser::Error as _};
 
 use crate::ids::MemberId;
 
@@ -79,8 +77,7 @@ impl<T: Serialize + DeserializeOwned + Send> Sealable for Personal<T> {
     }
 
     fn plaintext(&self) -> Option<Vec<u8>> {
-        self.value()
-            .and_then(|value| serde_json::to_vec(value).ok())
+        self.value().and_then(|value| serde_json::to_vec(value).ok())
     }
 
     fn ciphertext(&self) -> Option<&[u8]> {
@@ -91,17 +88,11 @@ impl<T: Serialize + DeserializeOwned + Send> Sealable for Personal<T> {
     }
 
     fn seal(&mut self, ciphertext: Vec<u8>) {
-        *self = Self::Sealed {
-            member: Personal::member(self),
-            ciphertext,
-        };
+        *self = Self::Sealed { member: Personal::member(self), ciphertext };
     }
 
     fn unseal(&mut self, plaintext: &[u8]) -> Result<(), serde_json::Error> {
-        *self = Self::Open {
-            member: Personal::member(self),
-            value: serde_json::from_slice(plaintext)?,
-        };
+        *self = Self::Open { member: Personal::member(self), value: serde_json::from_slice(plaintext)? };
         Ok(())
     }
 }
@@ -137,14 +128,10 @@ struct Wire {
 impl<T> Serialize for Personal<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Open { .. } => Err(S::Error::custom(
-                "personal data must be sealed before it is written",
-            )),
-            Self::Sealed { member, ciphertext } => Wire {
-                member: *member,
-                sealed: STANDARD.encode(ciphertext),
+            Self::Open { .. } => Err(S::Error::custom("personal data must be sealed before it is written")),
+            Self::Sealed { member, ciphertext } => {
+                Wire { member: *member, sealed: STANDARD.encode(ciphertext) }.serialize(serializer)
             }
-            .serialize(serializer),
         }
     }
 }
@@ -152,13 +139,8 @@ impl<T> Serialize for Personal<T> {
 impl<'de, T> Deserialize<'de> for Personal<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        let ciphertext = STANDARD
-            .decode(&wire.sealed)
-            .map_err(serde::de::Error::custom)?;
-        Ok(Self::Sealed {
-            member: wire.member,
-            ciphertext,
-        })
+        let ciphertext = STANDARD.decode(&wire.sealed).map_err(serde::de::Error::custom)?;
+        Ok(Self::Sealed { member: wire.member, ciphertext })
     }
 }
 
@@ -184,12 +166,7 @@ mod tests {
         assert!(!stored.contains("Fleet"));
 
         let mut read: Personal<String> = serde_json::from_str(&stored).unwrap();
-        let plaintext: Vec<u8> = read
-            .ciphertext()
-            .unwrap()
-            .iter()
-            .map(|byte| byte ^ 0x55)
-            .collect();
+        let plaintext: Vec<u8> = read.ciphertext().unwrap().iter().map(|byte| byte ^ 0x55).collect();
         read.unseal(&plaintext).unwrap();
         assert_eq!(read, open());
     }

@@ -110,6 +110,15 @@ pub enum Command {
         /// The price of one unit.
         price: Money,
     },
+    /// Let all of this be so, in one decision: whoever edits a whole product sees all of it done or none.
+    Update {
+        /// The whole new description; none leaves it.
+        description: Option<Description>,
+        /// Every variant, known ones with their options; none leaves them. Nothing can be left out.
+        variants: Option<Vec<Variant>>,
+        /// Whether it is on sale; none leaves it.
+        listed: Option<bool>,
+    },
     /// Take it off sale.
     Delist,
     /// Put it back on sale.
@@ -140,6 +149,18 @@ pub enum Rejection {
     /// The product has no such SKU.
     #[error("the product has no SKU {sku}")]
     UnknownSku {
+        /// Which SKU.
+        sku: Sku,
+    },
+    /// A variant of the product is not among those it is to have. Orders refer to it, so it cannot go.
+    #[error("SKU {sku} cannot be taken out of the product")]
+    VariantLeftOut {
+        /// Which SKU.
+        sku: Sku,
+    },
+    /// A variant is to have other options: that would be another thing under the same SKU.
+    #[error("the options of SKU {sku} cannot be changed")]
+    OptionsChanged {
         /// Which SKU.
         sku: Sku,
     },
@@ -281,10 +302,7 @@ impl Contents {
     /// The currency of all its prices.
     #[must_use]
     pub fn currency(&self) -> Option<Currency> {
-        self.variants
-            .values()
-            .next()
-            .map(|variant| variant.price.currency)
+        self.variants.values().next().map(|variant| variant.price.currency)
     }
 
     /// True when listing these would say nothing new; the order of variants is no matter.
@@ -292,9 +310,7 @@ impl Contents {
         self.seller == *seller
             && self.description == *description
             && self.variants.len() == variants.len()
-            && variants
-                .iter()
-                .all(|variant| self.variants.get(&variant.sku) == Some(variant))
+            && variants.iter().all(|variant| self.variants.get(&variant.sku) == Some(variant))
     }
 }
 
@@ -313,50 +329,30 @@ impl Decider for Product {
 
     fn decide(state: &State, command: &Command) -> Result<Vec<Event>, Rejection> {
         match (command, state.contents()) {
-            (
-                Command::List {
-                    product,
-                    seller,
-                    description,
-                    variants,
-                },
-                _,
-            ) => list(state, product, seller, description, variants),
+            (Command::List { product, seller, description, variants }, _) => {
+                list(state, product, seller, description, variants)
+            }
             (_, None) => Err(Rejection::NotListed),
             (Command::Revise { description }, Some(contents)) => revise(contents, description),
             (Command::AddVariant { variant }, Some(contents)) => add_variant(contents, variant),
             (Command::Reprice { sku, price }, Some(contents)) => reprice(contents, sku, *price),
-            (Command::Delist, _) => Ok(if state.is_listed() {
-                vec![Delisted {}.into()]
-            } else {
-                vec![]
-            }),
-            (Command::Relist, _) => Ok(if state.is_listed() {
-                vec![]
-            } else {
-                vec![Relisted {}.into()]
-            }),
+            (Command::Update { description, variants, listed }, Some(contents)) => {
+                update(state, contents, description.as_ref(), variants.as_deref(), *listed)
+            }
+            (Command::Delist, _) => Ok(if state.is_listed() { vec![Delisted {}.into()] } else { vec![] }),
+            (Command::Relist, _) => Ok(if state.is_listed() { vec![] } else { vec![Relisted {}.into()] }),
         }
     }
 
     fn evolve(state: State, event: &Event) -> State {
         match (state, event) {
-            (
-                _,
-                Event::Listed(Listed {
-                    product: _,
-                    seller,
-                    description,
-                    variants,
-                }),
-            ) => State::Listed(Box::new(Contents {
-                seller: seller.clone(),
-                description: description.clone(),
-                variants: variants
-                    .iter()
-                    .map(|variant| (variant.sku.clone(), variant.clone()))
-                    .collect(),
-            })),
+            (_, Event::Listed(Listed { product: _, seller, description, variants })) => {
+                State::Listed(Box::new(Contents {
+                    seller: seller.clone(),
+                    description: description.clone(),
+                    variants: variants.iter().map(|variant| (variant.sku.clone(), variant.clone())).collect(),
+                }))
+            }
             (State::Listed(contents), Event::Delisted(_)) => State::Delisted(contents),
             (State::Delisted(contents), Event::Relisted(_)) => State::Listed(contents),
             (State::Listed(contents), event) => State::Listed(changed(contents, event)),
@@ -371,9 +367,7 @@ fn changed(mut contents: Box<Contents>, event: &Event) -> Box<Contents> {
     match event {
         Event::Revised(Revised { description }) => contents.description = description.clone(),
         Event::VariantAdded(VariantAdded { variant }) => {
-            contents
-                .variants
-                .insert(variant.sku.clone(), variant.clone());
+            contents.variants.insert(variant.sku.clone(), variant.clone());
         }
         Event::Repriced(Repriced { sku, price }) => {
             if let Some(variant) = contents.variants.get_mut(sku) {
@@ -397,9 +391,7 @@ fn list(
             return Ok(vec![]);
         }
         State::Listed(_) | State::Delisted(_) => {
-            return Err(Rejection::AlreadyListed {
-                product: product.clone(),
-            });
+            return Err(Rejection::AlreadyListed { product: product.clone() });
         }
         State::Unlisted => {}
     }
@@ -413,9 +405,7 @@ fn list(
         variant.check()?;
         same_currency(first.price.currency, &variant.sku, variant.price)?;
         if !seen.insert(&variant.sku) {
-            return Err(Rejection::DuplicateSku {
-                sku: variant.sku.clone(),
-            });
+            return Err(Rejection::DuplicateSku { sku: variant.sku.clone() });
         }
     }
     Ok(vec![
@@ -434,21 +424,14 @@ fn revise(contents: &Contents, description: &Description) -> Result<Vec<Event>, 
         return Ok(vec![]);
     }
     description.check()?;
-    Ok(vec![
-        Revised {
-            description: description.clone(),
-        }
-        .into(),
-    ])
+    Ok(vec![Revised { description: description.clone() }.into()])
 }
 
 fn add_variant(contents: &Contents, variant: &Variant) -> Result<Vec<Event>, Rejection> {
     match contents.variants.get(&variant.sku) {
         Some(known) if known == variant => return Ok(vec![]),
         Some(_) => {
-            return Err(Rejection::DuplicateSku {
-                sku: variant.sku.clone(),
-            });
+            return Err(Rejection::DuplicateSku { sku: variant.sku.clone() });
         }
         None => {}
     }
@@ -457,12 +440,7 @@ fn add_variant(contents: &Contents, variant: &Variant) -> Result<Vec<Event>, Rej
     if let Some(currency) = contents.currency() {
         same_currency(currency, &variant.sku, variant.price)?;
     }
-    Ok(vec![
-        VariantAdded {
-            variant: variant.clone(),
-        }
-        .into(),
-    ])
+    Ok(vec![VariantAdded { variant: variant.clone() }.into()])
 }
 
 fn reprice(contents: &Contents, sku: &Sku, price: Money) -> Result<Vec<Event>, Rejection> {
@@ -474,24 +452,56 @@ fn reprice(contents: &Contents, sku: &Sku, price: Money) -> Result<Vec<Event>, R
     }
     description::positive(sku, price)?;
     same_currency(variant.price.currency, sku, price)?;
-    Ok(vec![
-        Repriced {
-            sku: sku.clone(),
-            price,
-        }
-        .into(),
-    ])
+    Ok(vec![Repriced { sku: sku.clone(), price }.into()])
+}
+
+fn update(
+    state: &State,
+    contents: &Contents,
+    description: Option<&Description>,
+    variants: Option<&[Variant]>,
+    listed: Option<bool>,
+) -> Result<Vec<Event>, Rejection> {
+    let mut events = description.map_or(Ok(vec![]), |description| revise(contents, description))?;
+    if let Some(variants) = variants {
+        events.extend(have(contents, variants)?);
+    }
+    match listed {
+        Some(true) if !state.is_listed() => events.push(Relisted {}.into()),
+        Some(false) if state.is_listed() => events.push(Delisted {}.into()),
+        Some(_) | None => {}
+    }
+    Ok(events)
+}
+
+/// Adds the variants that are new and reprices the others.
+fn have(contents: &Contents, variants: &[Variant]) -> Result<Vec<Event>, Rejection> {
+    let mut given = std::collections::BTreeSet::new();
+    if let Some(twice) = variants.iter().find(|variant| !given.insert(&variant.sku)) {
+        return Err(Rejection::DuplicateSku { sku: twice.sku.clone() });
+    }
+    if let Some(sku) = contents.variants.keys().find(|sku| !given.contains(sku)) {
+        return Err(Rejection::VariantLeftOut { sku: sku.clone() });
+    }
+    description::few("variants", variants.len(), VARIANTS_MAX)?;
+    let mut events = Vec::new();
+    for variant in variants {
+        events.extend(match contents.variants.get(&variant.sku) {
+            Some(known) if known.options != variant.options => {
+                return Err(Rejection::OptionsChanged { sku: variant.sku.clone() });
+            }
+            Some(_) => reprice(contents, &variant.sku, variant.price)?,
+            None => add_variant(contents, variant)?,
+        });
+    }
+    Ok(events)
 }
 
 fn same_currency(expected: Currency, sku: &Sku, price: Money) -> Result<(), Rejection> {
     if price.currency == expected {
         Ok(())
     } else {
-        Err(Rejection::CurrencyMismatch {
-            sku: sku.clone(),
-            expected,
-            found: price.currency,
-        })
+        Err(Rejection::CurrencyMismatch { sku: sku.clone(), expected, found: price.currency })
     }
 }
 

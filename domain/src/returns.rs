@@ -188,9 +188,7 @@ impl State {
     pub const fn requested(&self) -> Option<&Requested> {
         match self {
             Self::Unrequested => None,
-            Self::Requested(request) | Self::Received(request, _) | Self::Completed(request, _) => {
-                Some(request)
-            }
+            Self::Requested(request) | Self::Received(request, _) | Self::Completed(request, _) => Some(request),
         }
     }
 
@@ -219,15 +217,7 @@ impl Decider for Return {
 
     fn decide(state: &State, command: &Command) -> Result<Vec<Event>, Rejection> {
         match command {
-            Command::Request {
-                order,
-                buyer,
-                payment,
-                lines,
-                refund,
-                region,
-                reason,
-            } => {
+            Command::Request { order, buyer, payment, lines, refund, region, reason } => {
                 let wish = Requested {
                     order: *order,
                     buyer: *buyer,
@@ -255,9 +245,7 @@ impl Decider for Return {
             (State::Requested(request), Event::Received(Received { warehouse })) => {
                 State::Received(request, warehouse.clone())
             }
-            (State::Received(request, warehouse), Event::Completed(_)) => {
-                State::Completed(request, warehouse)
-            }
+            (State::Received(request, warehouse), Event::Completed(_)) => State::Completed(request, warehouse),
             (state, _) => state,
         }
     }
@@ -265,51 +253,27 @@ impl Decider for Return {
 
 fn request(state: &State, wish: Requested) -> Result<Vec<Event>, Rejection> {
     if let Some(known) = state.requested() {
-        let already = Rejection::AlreadyRequested {
-            order: known.order,
-            refund: known.refund,
-        };
-        return if *known == wish {
-            Ok(vec![])
-        } else {
-            Err(already)
-        };
+        let already = Rejection::AlreadyRequested { order: known.order, refund: known.refund };
+        return if *known == wish { Ok(vec![]) } else { Err(already) };
     }
     if wish.lines.is_empty() {
         return Err(Rejection::NoLines);
     }
     if wish.lines.len() > LINES_MAX {
-        return Err(Rejection::TooManyLines {
-            found: wish.lines.len(),
-        });
+        return Err(Rejection::TooManyLines { found: wish.lines.len() });
     }
     let mut sum = Money::zero(wish.refund.currency);
-    for Line {
-        sku,
-        quantity,
-        amount,
-        ..
-    } in &wish.lines
-    {
+    for Line { sku, quantity, amount, .. } in &wish.lines {
         if !(1..=UNITS_MAX).contains(quantity) {
-            return Err(Rejection::InvalidQuantity {
-                sku: sku.clone(),
-                found: *quantity,
-            });
+            return Err(Rejection::InvalidQuantity { sku: sku.clone(), found: *quantity });
         }
         if amount.amount < 0 {
-            return Err(Rejection::InvalidAmount {
-                sku: sku.clone(),
-                found: *amount,
-            });
+            return Err(Rejection::InvalidAmount { sku: sku.clone(), found: *amount });
         }
         sum = sum.plus(*amount)?;
     }
     if sum != wish.refund {
-        return Err(Rejection::RefundMismatch {
-            sum,
-            refund: wish.refund,
-        });
+        return Err(Rejection::RefundMismatch { sum, refund: wish.refund });
     }
     match wish.reason.chars().count() {
         found if found > REASON_MAX => Err(Rejection::ReasonTooLong { found }),
@@ -320,16 +284,11 @@ fn request(state: &State, wish: Requested) -> Result<Vec<Event>, Rejection> {
 fn receive(state: &State, warehouse: &WarehouseId) -> Result<Vec<Event>, Rejection> {
     match state {
         State::Unrequested => Err(Rejection::NotRequested),
-        State::Requested(_) => Ok(vec![
-            Received {
-                warehouse: warehouse.clone(),
-            }
-            .into(),
-        ]),
+        State::Requested(_) => Ok(vec![Received { warehouse: warehouse.clone() }.into()]),
         State::Received(_, known) | State::Completed(_, known) if known == warehouse => Ok(vec![]),
-        State::Received(_, known) | State::Completed(_, known) => Err(Rejection::AlreadyReceived {
-            warehouse: known.clone(),
-        }),
+        State::Received(_, known) | State::Completed(_, known) => {
+            Err(Rejection::AlreadyReceived { warehouse: known.clone() })
+        }
     }
 }
 
@@ -345,16 +304,8 @@ mod tests {
     }
 
     fn line(quantity: u32, amount: i64) -> Line {
-        let (product, sku) = (
-            ProductId::new("22629").unwrap(),
-            Sku::new("22629-red").unwrap(),
-        );
-        Line {
-            product,
-            sku,
-            quantity,
-            amount: gbp(amount),
-        }
+        let (product, sku) = (ProductId::new("22629").unwrap(), Sku::new("22629-red").unwrap());
+        Line { product, sku, quantity, amount: gbp(amount) }
     }
 
     fn wish(lines: &[Line], refund: Money) -> Requested {
@@ -370,24 +321,8 @@ mod tests {
     }
 
     fn command(wish: Requested) -> Command {
-        let Requested {
-            order,
-            buyer,
-            payment,
-            lines,
-            refund,
-            region,
-            reason,
-        } = wish;
-        Command::Request {
-            order,
-            buyer,
-            payment,
-            lines,
-            refund,
-            region,
-            reason,
-        }
+        let Requested { order, buyer, payment, lines, refund, region, reason } = wish;
+        Command::Request { order, buyer, payment, lines, refund, region, reason }
     }
 
     fn requested() -> Event {
@@ -399,10 +334,7 @@ mod tests {
     }
 
     fn received() -> Event {
-        Received {
-            warehouse: warehouse("london"),
-        }
-        .into()
+        Received { warehouse: warehouse("london") }.into()
     }
 
     fn completed() -> Event {
@@ -415,70 +347,37 @@ mod tests {
 
     #[test]
     fn a_return_goes_step_by_step_and_each_step_once() {
-        let receive = |text| Command::Receive {
-            warehouse: warehouse(text),
-        };
-        given::<Return>([])
-            .when(command(wish(&[line(1, 195), line(2, 0)], gbp(195))))
-            .then([requested()]);
-        given::<Return>([requested()])
-            .when(receive("london"))
-            .then([received()]);
-        given::<Return>([requested(), received()])
-            .when(Command::Complete)
-            .then([completed()]);
-        given::<Return>([requested(), received(), completed()])
-            .when(receive("london"))
-            .then_nothing();
+        let receive = |text| Command::Receive { warehouse: warehouse(text) };
+        given::<Return>([]).when(command(wish(&[line(1, 195), line(2, 0)], gbp(195)))).then([requested()]);
+        given::<Return>([requested()]).when(receive("london")).then([received()]);
+        given::<Return>([requested(), received()]).when(Command::Complete).then([completed()]);
+        given::<Return>([requested(), received(), completed()]).when(receive("london")).then_nothing();
 
-        given::<Return>([])
-            .when(receive("london"))
-            .then_rejected(&Rejection::NotRequested);
-        given::<Return>([])
-            .when(Command::Complete)
-            .then_rejected(&Rejection::NotRequested);
-        given::<Return>([requested()])
-            .when(Command::Complete)
-            .then_rejected(&Rejection::NotReceived);
+        given::<Return>([]).when(receive("london")).then_rejected(&Rejection::NotRequested);
+        given::<Return>([]).when(Command::Complete).then_rejected(&Rejection::NotRequested);
+        given::<Return>([requested()]).when(Command::Complete).then_rejected(&Rejection::NotReceived);
         given::<Return>([requested(), received()])
             .when(receive("leeds"))
-            .then_rejected(&Rejection::AlreadyReceived {
-                warehouse: warehouse("london"),
-            });
+            .then_rejected(&Rejection::AlreadyReceived { warehouse: warehouse("london") });
     }
 
     #[test]
     fn a_return_has_one_body() {
         given::<Return>([requested(), received()])
             .when(command(wish(&[line(1, 1)], gbp(1))))
-            .then_rejected(&Rejection::AlreadyRequested {
-                order: OrderId::from_u128(1),
-                refund: gbp(195),
-            });
+            .then_rejected(&Rejection::AlreadyRequested { order: OrderId::from_u128(1), refund: gbp(195) });
     }
 
     #[test]
     fn the_refund_is_exactly_the_sum_of_the_lines() {
         let lines = [line(1, 195), line(1, 200)];
         for refund in [394, 396] {
-            refuse(
-                wish(&lines, gbp(refund)),
-                &Rejection::RefundMismatch {
-                    sum: gbp(395),
-                    refund: gbp(refund),
-                },
-            );
+            refuse(wish(&lines, gbp(refund)), &Rejection::RefundMismatch { sum: gbp(395), refund: gbp(refund) });
         }
         let euros = Money::new(395, Currency::EUR);
-        let mismatch = MoneyError::Mismatch {
-            left: Currency::EUR,
-            right: Currency::GBP,
-        };
+        let mismatch = MoneyError::Mismatch { left: Currency::EUR, right: Currency::GBP };
         refuse(wish(&lines, euros), &Rejection::Money(mismatch));
-        refuse(
-            wish(&[line(1, i64::MAX), line(1, 1)], gbp(0)),
-            &Rejection::Money(MoneyError::Overflow),
-        );
+        refuse(wish(&[line(1, i64::MAX), line(1, 1)], gbp(0)), &Rejection::Money(MoneyError::Overflow));
     }
 
     #[test]
@@ -486,38 +385,13 @@ mod tests {
         let sku = line(1, 1).sku;
         refuse(wish(&[], gbp(0)), &Rejection::NoLines);
         let many = vec![line(1, 0); LINES_MAX + 1];
-        refuse(
-            wish(&many, gbp(0)),
-            &Rejection::TooManyLines {
-                found: LINES_MAX + 1,
-            },
-        );
+        refuse(wish(&many, gbp(0)), &Rejection::TooManyLines { found: LINES_MAX + 1 });
         for found in [0, UNITS_MAX + 1] {
-            refuse(
-                wish(&[line(found, 1)], gbp(1)),
-                &Rejection::InvalidQuantity {
-                    sku: sku.clone(),
-                    found,
-                },
-            );
+            refuse(wish(&[line(found, 1)], gbp(1)), &Rejection::InvalidQuantity { sku: sku.clone(), found });
         }
-        refuse(
-            wish(&[line(1, -1)], gbp(-1)),
-            &Rejection::InvalidAmount {
-                sku,
-                found: gbp(-1),
-            },
-        );
-        let wordy = Requested {
-            reason: "x".repeat(REASON_MAX + 1),
-            ..wish(&[line(1, 1)], gbp(1))
-        };
-        refuse(
-            wordy,
-            &Rejection::ReasonTooLong {
-                found: REASON_MAX + 1,
-            },
-        );
+        refuse(wish(&[line(1, -1)], gbp(-1)), &Rejection::InvalidAmount { sku, found: gbp(-1) });
+        let wordy = Requested { reason: "x".repeat(REASON_MAX + 1), ..wish(&[line(1, 1)], gbp(1)) };
+        refuse(wordy, &Rejection::ReasonTooLong { found: REASON_MAX + 1 });
     }
 
     proptest! {

@@ -202,9 +202,7 @@ pub enum Rejection {
         found: u64,
     },
     /// Fewer counted than are promised to orders.
-    #[error(
-        "{reserved} units are reserved in {warehouse}; release their orders before counting {counted}"
-    )]
+    #[error("{reserved} units are reserved in {warehouse}; release their orders before counting {counted}")]
     BelowReserved {
         /// Where.
         warehouse: WarehouseId,
@@ -270,39 +268,31 @@ impl State {
     /// Units free to reserve, over all warehouses.
     #[must_use]
     pub fn available(&self) -> u32 {
-        self.levels
-            .values()
-            .fold(0, |sum, level| sum.saturating_add(level.available()))
+        self.levels.values().fold(0, |sum, level| sum.saturating_add(level.available()))
     }
 
     /// Units on the shelf and units of them reserved, over all warehouses.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
-        self.levels
-            .values()
-            .fold((0, 0), |(on_hand, reserved), level| {
-                (
-                    on_hand + u64::from(level.on_hand),
-                    reserved + u64::from(level.reserved),
-                )
-            })
+        self.levels.values().fold((0, 0), |(on_hand, reserved), level| {
+            (on_hand + u64::from(level.on_hand), reserved + u64::from(level.reserved))
+        })
+    }
+
+    /// Units on the shelf and units of them reserved, per warehouse.
+    pub fn levels(&self) -> impl Iterator<Item = (&WarehouseId, u32, u32)> {
+        self.levels.iter().map(|(warehouse, level)| (warehouse, level.on_hand, level.reserved))
     }
 
     /// What the order has reserved here.
     #[must_use]
     pub fn held_by(&self, order: OrderId) -> Option<&[Allocation]> {
-        self.holds
-            .get(&order)
-            .map(|hold| hold.allocations.as_slice())
+        self.holds.get(&order).map(|hold| hold.allocations.as_slice())
     }
 
     /// The `count` holders whose holds end last: the newest.
     pub fn newest_holders(&self, count: usize) -> impl Iterator<Item = OrderId> + '_ {
-        self.by_expiry
-            .iter()
-            .rev()
-            .take(count)
-            .map(|(_, order)| *order)
+        self.by_expiry.iter().rev().take(count).map(|(_, order)| *order)
     }
 
     fn level(&mut self, warehouse: &WarehouseId) -> &mut Level {
@@ -339,53 +329,25 @@ impl Decider for Stock {
         let event = match command {
             Command::Open { sku, product } => return open(state, sku, product),
             _ if state.product.is_none() => return Err(Rejection::NotKept),
-            Command::Receive {
-                warehouse,
-                quantity,
-            } => {
+            Command::Receive { warehouse, quantity } => {
                 room(state, warehouse, *quantity)?;
-                Received {
-                    warehouse: warehouse.clone(),
-                    quantity: *quantity,
-                }
-                .into()
+                Received { warehouse: warehouse.clone(), quantity: *quantity }.into()
             }
             Command::Count { warehouse, on_hand } => return count(state, warehouse, *on_hand),
-            Command::Reserve {
-                order,
-                quantity,
-                expires_at,
-                now,
-            } => {
+            Command::Reserve { order, quantity, expires_at, now } => {
                 return reserve(state, *order, *quantity, *expires_at, *now);
             }
             Command::Claim { order } => {
-                let hold = state
-                    .holds
-                    .get(order)
-                    .ok_or(Rejection::NotReserved { order: *order })?;
-                Claimed {
-                    order: *order,
-                    allocations: hold.allocations.clone(),
-                }
-                .into()
+                let hold = state.holds.get(order).ok_or(Rejection::NotReserved { order: *order })?;
+                Claimed { order: *order, allocations: hold.allocations.clone() }.into()
             }
             Command::Release { order } => match state.holds.get(order) {
                 None => return Ok(vec![]),
                 Some(hold) => release(*order, hold, false),
             },
-            Command::Restock {
-                source,
-                warehouse,
-                quantity,
-            } => {
+            Command::Restock { source, warehouse, quantity } => {
                 room(state, warehouse, *quantity)?;
-                Restocked {
-                    source: *source,
-                    warehouse: warehouse.clone(),
-                    quantity: *quantity,
-                }
-                .into()
+                Restocked { source: *source, warehouse: warehouse.clone(), quantity: *quantity }.into()
             }
         };
         Ok(vec![event])
@@ -394,43 +356,23 @@ impl Decider for Stock {
     fn evolve(mut state: State, event: &Event) -> State {
         match event {
             Event::Opened(opened) => state.product = Some(opened.product.clone()),
-            Event::Received(Received {
-                warehouse,
-                quantity,
-            })
-            | Event::Restocked(Restocked {
-                warehouse,
-                quantity,
-                ..
-            }) => {
+            Event::Received(Received { warehouse, quantity })
+            | Event::Restocked(Restocked { warehouse, quantity, .. }) => {
                 let level = state.level(warehouse);
                 level.on_hand = level.on_hand.saturating_add(*quantity);
             }
             Event::Counted(counted) => state.level(&counted.warehouse).on_hand = counted.on_hand,
             Event::Reserved(reserved) => {
-                for Allocation {
-                    warehouse,
-                    quantity,
-                } in &reserved.allocations
-                {
+                for Allocation { warehouse, quantity } in &reserved.allocations {
                     let level = state.level(warehouse);
                     level.reserved = level.reserved.saturating_add(*quantity);
                 }
-                state
-                    .by_expiry
-                    .insert((reserved.expires_at, reserved.order));
-                let hold = Hold {
-                    allocations: reserved.allocations.clone(),
-                    expires_at: reserved.expires_at,
-                };
+                state.by_expiry.insert((reserved.expires_at, reserved.order));
+                let hold = Hold { allocations: reserved.allocations.clone(), expires_at: reserved.expires_at };
                 state.holds.insert(reserved.order, hold);
             }
             Event::Claimed(claimed) => {
-                for Allocation {
-                    warehouse,
-                    quantity,
-                } in &claimed.allocations
-                {
+                for Allocation { warehouse, quantity } in &claimed.allocations {
                     let level = state.level(warehouse);
                     level.reserved = level.reserved.saturating_sub(*quantity);
                     level.on_hand = level.on_hand.saturating_sub(*quantity);
@@ -438,11 +380,7 @@ impl Decider for Stock {
                 state.end_hold(claimed.order);
             }
             Event::Released(released) => {
-                for Allocation {
-                    warehouse,
-                    quantity,
-                } in &released.allocations
-                {
+                for Allocation { warehouse, quantity } in &released.allocations {
                     let level = state.level(warehouse);
                     level.reserved = level.reserved.saturating_sub(*quantity);
                 }
@@ -455,29 +393,14 @@ impl Decider for Stock {
 
 fn open(state: &State, sku: &Sku, product: &ProductId) -> Result<Vec<Event>, Rejection> {
     match &state.product {
-        None => Ok(vec![
-            Opened {
-                sku: sku.clone(),
-                product: product.clone(),
-            }
-            .into(),
-        ]),
+        None => Ok(vec![Opened { sku: sku.clone(), product: product.clone() }.into()]),
         Some(owner) if owner == product => Ok(vec![]),
-        Some(owner) => Err(Rejection::Taken {
-            sku: sku.clone(),
-            product: owner.clone(),
-        }),
+        Some(owner) => Err(Rejection::Taken { sku: sku.clone(), product: owner.clone() }),
     }
 }
 
 fn units(quantity: u32) -> Result<(), Rejection> {
-    if (1..=UNITS_MAX).contains(&quantity) {
-        Ok(())
-    } else {
-        Err(Rejection::Quantity {
-            found: quantity.into(),
-        })
-    }
+    if (1..=UNITS_MAX).contains(&quantity) { Ok(()) } else { Err(Rejection::Quantity { found: quantity.into() }) }
 }
 
 /// Checks that `quantity` more units may lie in `warehouse`.
@@ -485,38 +408,22 @@ fn room(state: &State, warehouse: &WarehouseId, quantity: u32) -> Result<(), Rej
     units(quantity)?;
     let on_hand = state.levels.get(warehouse).map_or(0, |level| level.on_hand);
     let sum = u64::from(on_hand) + u64::from(quantity);
-    if sum <= u64::from(UNITS_MAX) {
-        Ok(())
-    } else {
-        Err(Rejection::Quantity { found: sum })
-    }
+    if sum <= u64::from(UNITS_MAX) { Ok(()) } else { Err(Rejection::Quantity { found: sum }) }
 }
 
 fn count(state: &State, warehouse: &WarehouseId, on_hand: u32) -> Result<Vec<Event>, Rejection> {
     if on_hand > UNITS_MAX {
-        return Err(Rejection::Quantity {
-            found: on_hand.into(),
-        });
+        return Err(Rejection::Quantity { found: on_hand.into() });
     }
     let level = state.levels.get(warehouse).cloned().unwrap_or_default();
     if on_hand < level.reserved {
         let warehouse = warehouse.clone();
-        return Err(Rejection::BelowReserved {
-            warehouse,
-            reserved: level.reserved,
-            counted: on_hand,
-        });
+        return Err(Rejection::BelowReserved { warehouse, reserved: level.reserved, counted: on_hand });
     }
     if state.levels.contains_key(warehouse) && on_hand == level.on_hand {
         return Ok(vec![]);
     }
-    Ok(vec![
-        Counted {
-            warehouse: warehouse.clone(),
-            on_hand,
-        }
-        .into(),
-    ])
+    Ok(vec![Counted { warehouse: warehouse.clone(), on_hand }.into()])
 }
 
 fn reserve(
@@ -528,34 +435,13 @@ fn reserve(
 ) -> Result<Vec<Event>, Rejection> {
     units(quantity)?;
     if let Some(hold) = state.holds.get(&order) {
-        let held = hold
-            .allocations
-            .iter()
-            .map(|allocation| allocation.quantity)
-            .sum();
-        return if held == quantity {
-            Ok(vec![])
-        } else {
-            Err(Rejection::HeldOtherwise {
-                held,
-                requested: quantity,
-            })
-        };
+        let held = hold.allocations.iter().map(|allocation| allocation.quantity).sum();
+        return if held == quantity { Ok(vec![]) } else { Err(Rejection::HeldOtherwise { held, requested: quantity }) };
     }
     if state.available() >= quantity {
-        return Ok(vec![
-            Reserved {
-                order,
-                allocations: allocate(state, quantity),
-                expires_at,
-            }
-            .into(),
-        ]);
+        return Ok(vec![Reserved { order, allocations: allocate(state, quantity), expires_at }.into()]);
     }
-    let out_of_stock = Rejection::OutOfStock {
-        requested: quantity,
-        available: state.available(),
-    };
+    let out_of_stock = Rejection::OutOfStock { requested: quantity, available: state.available() };
     let mut events = lapsed(state, now);
     if events.is_empty() {
         return Err(out_of_stock);
@@ -564,14 +450,7 @@ fn reserve(
     if swept.available() < quantity {
         return Err(out_of_stock);
     }
-    events.push(
-        Reserved {
-            order,
-            allocations: allocate(&swept, quantity),
-            expires_at,
-        }
-        .into(),
-    );
+    events.push(Reserved { order, allocations: allocate(&swept, quantity), expires_at }.into());
     Ok(events)
 }
 
@@ -583,46 +462,26 @@ fn lapsed(state: &State, now: Timestamp) -> Vec<Event> {
         .iter()
         .take_while(|(at, _)| due(at))
         .take(LAPSE_BATCH_MAX)
-        .filter_map(|(_, order)| {
-            state
-                .holds
-                .get(order)
-                .map(|hold| release(*order, hold, true))
-        })
+        .filter_map(|(_, order)| state.holds.get(order).map(|hold| release(*order, hold, true)))
         .collect()
 }
 
 fn release(order: OrderId, hold: &Hold, lapsed: bool) -> Event {
-    Released {
-        order,
-        allocations: hold.allocations.clone(),
-        lapsed,
-    }
-    .into()
+    Released { order, allocations: hold.allocations.clone(), lapsed }.into()
 }
 
 /// Takes `quantity` units: from one warehouse if any has enough, else from as few as the order of their
 /// ids allows. The caller has checked that enough is available.
 fn allocate(state: &State, quantity: u32) -> Vec<Allocation> {
-    if let Some((warehouse, _)) = state
-        .levels
-        .iter()
-        .find(|(_, level)| level.available() >= quantity)
-    {
-        return vec![Allocation {
-            warehouse: warehouse.clone(),
-            quantity,
-        }];
+    if let Some((warehouse, _)) = state.levels.iter().find(|(_, level)| level.available() >= quantity) {
+        return vec![Allocation { warehouse: warehouse.clone(), quantity }];
     }
     let mut missing = quantity;
     let mut allocations = Vec::new();
     for (warehouse, level) in &state.levels {
         let taken = level.available().min(missing);
         if taken > 0 {
-            allocations.push(Allocation {
-                warehouse: warehouse.clone(),
-                quantity: taken,
-            });
+            allocations.push(Allocation { warehouse: warehouse.clone(), quantity: taken });
             missing -= taken;
         }
     }

@@ -21,27 +21,18 @@ pub struct When<D: Decider> {
 /// Begins a test with what has already happened.
 #[must_use]
 pub fn given<D: Decider>(history: impl IntoIterator<Item = D::Event>) -> Given<D> {
-    Given {
-        history: history.into_iter().collect(),
-    }
+    Given { history: history.into_iter().collect() }
 }
 
 impl<D: Decider> Given<D> {
     /// Adds the wish to decide.
     #[must_use]
     pub fn when(self, command: D::Command) -> When<D> {
-        When {
-            history: self.history,
-            command,
-        }
+        When { history: self.history, command }
     }
 }
 
-#[allow(
-    clippy::panic,
-    clippy::allow_attributes,
-    reason = "a test harness fails by panicking"
-)]
+#[allow(clippy::panic, clippy::allow_attributes, reason = "a test harness fails by panicking")]
 impl<D: Decider> When<D> {
     /// Expects exactly `events`, and nothing more when the same command comes again.
     ///
@@ -50,11 +41,7 @@ impl<D: Decider> When<D> {
     #[track_caller]
     pub fn then(self, events: impl IntoIterator<Item = D::Event>) {
         let command = &self.command;
-        let after = Self::expect(
-            &self.history,
-            command,
-            &events.into_iter().collect::<Vec<_>>(),
-        );
+        let after = Self::expect(&self.history, command, &events.into_iter().collect::<Vec<_>>());
         match D::decide(&fold::<D>(&after), command) {
             Ok(again) => assert_eq!(again, [], "the same command again must change nothing"),
             Err(rejection) => panic!("the same command again was rejected: {rejection}"),
@@ -67,11 +54,7 @@ impl<D: Decider> When<D> {
     /// When the decision differs.
     #[track_caller]
     pub fn then_each_time(self, events: impl IntoIterator<Item = D::Event>) {
-        Self::expect(
-            &self.history,
-            &self.command,
-            &events.into_iter().collect::<Vec<_>>(),
-        );
+        Self::expect(&self.history, &self.command, &events.into_iter().collect::<Vec<_>>());
     }
 
     /// Expects silence: it is already so.

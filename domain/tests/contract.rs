@@ -4,11 +4,7 @@
 //! edited afterwards: a log somewhere holds those bytes. A changed body needs a new schema version, a new
 //! file, and an upcast of the old one.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -28,10 +24,7 @@ fn golden() -> BTreeMap<(String, u32), Vec<u8>> {
             .strip_suffix(".json")
             .and_then(|stem| stem.rsplit_once(".v"))
             .unwrap_or_else(|| panic!("{name} is not named <type>.v<schema>.json"));
-        (
-            (kind.to_owned(), schema.parse().unwrap()),
-            fs::read(&path).unwrap(),
-        )
+        ((kind.to_owned(), schema.parse().unwrap()), fs::read(&path).unwrap())
     };
     fs::read_dir(folder).unwrap().map(read).collect()
 }
@@ -58,10 +51,7 @@ fn every_golden_body_decodes_and_the_newest_writes_the_same_json_again() {
         if newest.get(kind.as_str()) == Some(&schema) {
             let written: Value = serde_json::from_slice(&encode(&event).unwrap()).unwrap();
             let stored: Value = serde_json::from_slice(&body).unwrap();
-            assert_eq!(
-                written, stored,
-                "{kind} v{schema} is written as it was stored"
-            );
+            assert_eq!(written, stored, "{kind} v{schema} is written as it was stored");
         }
     }
 }
@@ -75,24 +65,15 @@ fn every_event_type_has_a_golden_file_for_every_schema_it_ever_had() {
         .filter(|version| !golden.contains_key(version))
         .map(|(kind, schema)| format!("{kind}.v{schema}.json"))
         .collect();
-    assert_eq!(
-        missing,
-        Vec::<String>::new(),
-        "these golden files are missing"
-    );
+    assert_eq!(missing, Vec::<String>::new(), "these golden files are missing");
 }
 
 #[test]
 fn every_golden_file_belongs_to_an_event_type() {
     let newest: BTreeMap<&str, u32> = Event::kinds().into_iter().collect();
     for (kind, schema) in golden().into_keys() {
-        let known = newest
-            .get(kind.as_str())
-            .is_some_and(|newest| (1..=*newest).contains(&schema));
-        assert!(
-            known,
-            "{kind}.v{schema}.json belongs to no event type: a stored type is never given up"
-        );
+        let known = newest.get(kind.as_str()).is_some_and(|newest| (1..=*newest).contains(&schema));
+        assert!(known, "{kind}.v{schema}.json belongs to no event type: a stored type is never given up");
     }
 }
 
@@ -100,10 +81,7 @@ fn every_golden_file_belongs_to_an_event_type() {
 fn a_field_that_a_newer_version_added_does_not_stop_an_older_reader() {
     for ((kind, schema), body) in golden() {
         let mut value: Value = serde_json::from_slice(&body).unwrap();
-        value
-            .as_object_mut()
-            .unwrap()
-            .insert("added_later".into(), json!({"n": 1}));
+        value.as_object_mut().unwrap().insert("added_later".into(), json!({"n": 1}));
         let wider = serde_json::to_vec(&value).unwrap();
         assert_eq!(
             Event::decode(&kind, schema, &wider).unwrap_or_else(|why| panic!("{why}")),
@@ -121,9 +99,6 @@ fn types_are_unique_and_begin_with_their_category() {
         let (category, name) = kind.split_once('.').unwrap();
         assert!(!name.is_empty() && schema >= 1, "{kind}");
         let unknown = Event::decode(&format!("{category}.no_such_event"), schema, b"{}");
-        assert!(
-            unknown.is_err(),
-            "an unknown type of {category} is an error, not a guess"
-        );
+        assert!(unknown.is_err(), "an unknown type of {category} is an error, not a guess");
     }
 }

@@ -9,7 +9,7 @@ mod reason;
 use std::collections::HashMap;
 
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic_types::{BadRequest, ErrorDetail, ErrorInfo, RetryInfo, StatusExt as _};
 
 pub use reason::Reason;
 
@@ -23,7 +23,7 @@ pub fn status<'a>(
     message: impl Into<String>,
     metadata: impl IntoIterator<Item = (&'a str, String)>,
 ) -> Status {
-    build(reason, message.into(), details(reason, metadata))
+    build(reason, message.into(), metadata, None)
 }
 
 /// [`Reason::InvalidField`] for one field; `field` is its path in the request, e.g. `lines[2].sku`.
@@ -39,24 +39,23 @@ pub fn missing(field: &str) -> Status {
 }
 
 fn field_violation(reason: Reason, field: &str, why: String) -> Status {
-    let mut details = details(reason, [("field", field.to_owned())]);
     let message = format!("{field} {why}");
-    details.add_bad_request_violation(field, why);
-    build(reason, message, details)
+    let violation = BadRequest::with_violation(field, why);
+    build(reason, message, [("field", field.to_owned())], Some(violation.into()))
 }
 
-fn details<'a>(reason: Reason, metadata: impl IntoIterator<Item = (&'a str, String)>) -> ErrorDetails {
-    let metadata: HashMap<String, String> =
-        metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    let mut details = ErrorDetails::with_error_info(reason.name(), DOMAIN, metadata);
-    if let Some(after) = reason.retry_after() {
-        details.set_retry_info(Some(after));
-    }
-    details
-}
-
-fn build(reason: Reason, message: String, details: ErrorDetails) -> Status {
-    Status::with_error_details(reason.code(), message, details)
+fn build<'a>(
+    reason: Reason,
+    message: String,
+    metadata: impl IntoIterator<Item = (&'a str, String)>,
+    more: Option<ErrorDetail>,
+) -> Status {
+    let metadata: HashMap<String, String> = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    // ErrorInfo comes first: it is what everybody looks for.
+    let mut details = vec![ErrorDetail::from(ErrorInfo::new(reason.name(), DOMAIN, metadata))];
+    details.extend(reason.retry_after().map(|after| RetryInfo::new(Some(after)).into()));
+    details.extend(more);
+    Status::with_error_details_vec(reason.code(), message, details)
 }
 
 /// The reason that a status carries, if it came from here.
@@ -74,6 +73,7 @@ pub fn explain(status: Status) -> Status {
         return status;
     }
     let reason = match status.code() {
+        Code::OutOfRange if status.message().contains("encoded") => Reason::AnswerTooLarge,
         Code::OutOfRange => Reason::MessageTooLarge,
         Code::Unimplemented => Reason::UnknownMethod,
         Code::DeadlineExceeded => Reason::Deadline,
@@ -110,7 +110,8 @@ pub const fn http_status(code: Code) -> http::StatusCode {
 pub fn markdown() -> String {
     let mut table = String::from("| reason | code | retry | what it means | what to do |\n|---|---|---|---|---|\n");
     for reason in Reason::ALL {
-        let retry = reason.retry_after().map_or_else(|| "no".to_owned(), |after| format!("after {} ms", after.as_millis()));
+        let retry =
+            reason.retry_after().map_or_else(|| "no".to_owned(), |after| format!("after {} ms", after.as_millis()));
         table.push_str(&format!(
             "| `{}` | {:?} | {retry} | {} | {} |\n",
             reason.name(),

@@ -52,9 +52,9 @@ impl PageTokens {
         if token.is_empty() {
             return Ok(None);
         }
-        self.open(query, token).map(Some).ok_or_else(|| {
-            error::status(Reason::InvalidPageToken, "page_token is not a token of this query", [])
-        })
+        self.open(query, token)
+            .map(Some)
+            .ok_or_else(|| error::status(Reason::InvalidPageToken, "page_token is not a token of this query", []))
     }
 
     fn open(&self, query: &[&str], token: &str) -> Option<Vec<u8>> {
@@ -130,7 +130,11 @@ mod tests {
     #[test]
     fn a_token_of_another_query_or_another_shop_is_refused() {
         let token = tokens().issue(QUERY, b"order-17");
-        for other in [&["ListOrders", "member-2", "DELIVERED"][..], &["ListOrders", "member-1"], &["ListOrders", "member-", "1DELIVERED"]] {
+        for other in [
+            &["ListOrders", "member-2", "DELIVERED"][..],
+            &["ListOrders", "member-1"],
+            &["ListOrders", "member-", "1DELIVERED"],
+        ] {
             assert!(tokens().read(other, &token).is_err(), "{other:?}");
         }
         assert!(PageTokens::new([8; 32]).read(QUERY, &token).is_err());

@@ -12,7 +12,7 @@ mod routes;
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, task::JoinSet};
 
 pub use door::{Deadline, Door, DoorService};
 pub use routes::{Limited, Routes};
@@ -33,7 +33,6 @@ pub struct Drained {
 /// Only when the listener itself is unusable; the trouble of one connection is its own.
 pub async fn run(listener: TcpListener, door: Arc<Door>, shutdown: impl Future<Output = ()>) -> io::Result<Drained> {
     listener.local_addr()?;
-    let (closing, watcher) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -44,7 +43,7 @@ pub async fn run(listener: TcpListener, door: Arc<Door>, shutdown: impl Future<O
                 // Closing at once costs nothing, and a balancer tries the next gateway.
                 Ok(_) if connections.len() >= door.limits().connections_max => {}
                 Ok((socket, _)) => {
-                    connections.spawn(connection::serve(socket, Arc::clone(&door), watcher.clone()));
+                    connections.spawn(connection::serve(socket, Arc::clone(&door)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -55,7 +54,6 @@ pub async fn run(listener: TcpListener, door: Arc<Door>, shutdown: impl Future<O
     }
     drop(listener);
     door.close();
-    closing.send_replace(true);
     let drained = tokio::time::timeout(door.limits().drain, async { while connections.join_next().await.is_some() {} });
     let finished = drained.await.is_ok();
     let cut = if finished { 0 } else { connections.len() };

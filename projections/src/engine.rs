@@ -217,8 +217,13 @@ impl Engine {
     /// Folds a batch that ends at `to` into the views that stand within it, and commits them together.
     async fn fold(&mut self, batch: Batch, to: Position, full: bool) -> Result<(), Error> {
         let within = |running: &Running| !running.stopped && running.at >= batch.after && running.at < to;
-        let wanted: Vec<Category> =
-            self.views.iter().filter(|running| within(running)).flat_map(|running| running.view.reads()).copied().collect();
+        let wanted: Vec<Category> = self
+            .views
+            .iter()
+            .filter(|running| within(running))
+            .flat_map(|running| running.view.reads())
+            .copied()
+            .collect();
         let positions: Vec<Position> = batch.recorded.iter().map(|recorded| recorded.position).collect();
         let entries: Vec<Entry> =
             batch.recorded.into_iter().filter_map(|recorded| Entry::read(recorded, &wanted)).collect();
@@ -238,12 +243,8 @@ impl Engine {
 
     /// Commits, and meanwhile reads the batch that comes next if there surely is one.
     async fn commit(&mut self, commits: Vec<ViewCommit>, to: Position, full: bool) -> Result<(), Error> {
-        let commit = async {
-            if commits.is_empty() { Ok(()) } else { self.rows.commit(commits).await }
-        };
-        let read = async {
-            if full { Some(self.log.read_all(to, self.limits.batch_events_max).await) } else { None }
-        };
+        let commit = async { if commits.is_empty() { Ok(()) } else { self.rows.commit(commits).await } };
+        let read = async { if full { Some(self.log.read_all(to, self.limits.batch_events_max).await) } else { None } };
         let (committed, read) = tokio::join!(commit, read);
         committed?;
         // A short batch is read again: by then the log may hold more.
@@ -269,7 +270,6 @@ impl Engine {
 
     fn forget(&mut self) {
         self.located = false;
-        self.ahead = None;
         for running in &mut self.views {
             running.view.forget();
         }

@@ -11,11 +11,7 @@ use domain::{
     event::{Actor, Event, Metadata},
     ids::EventId,
 };
-use jiff::{
-    Timestamp,
-    civil::Date,
-    tz::Offset,
-};
+use jiff::{Timestamp, civil::Date, tz::Offset};
 use ports::store::{Position, Recorded, Revision};
 use uuid::Uuid;
 

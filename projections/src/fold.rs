@@ -148,7 +148,9 @@ impl<V: View> AnyView for Folder<V> {
             }
         }
         while self.cached_bytes > bytes_max {
-            let Some((_, slot)) = self.cache.pop_lru() else { break };
+            let Some((_, slot)) = self.cache.pop_lru() else {
+                break;
+            };
             self.cached_bytes -= slot.weight();
         }
     }
@@ -223,7 +225,9 @@ impl<V: View> Folder<V> {
                     slot.row = Some(row);
                     slot.stored = Some(stored);
                 }
-                Err(cause) => return Err(self.stop_at(entries, *entry, &slot.key, Fault::Row(cause.to_string()))),
+                Err(cause) => {
+                    return Err(self.stop_at(entries, *entry, &slot.key, Fault::Row(cause.to_string())));
+                }
             }
         }
         Ok(())

@@ -7,8 +7,8 @@
 //! descending forms either: a range says which way it walks.
 
 use domain::ids::{
-    CampaignId, CategoryId, ClaimId, DeliveryId, MemberId, OrderId, PaymentId, ProductId, RefundId,
-    Region, ReturnId, SellerId, Sku, WarehouseId,
+    CampaignId, CategoryId, ClaimId, DeliveryId, MemberId, OrderId, PaymentId, ProductId, RefundId, Region, ReturnId,
+    SellerId, Sku, WarehouseId,
 };
 use jiff::{Timestamp, civil::Date};
 use ports::views::Key;
@@ -114,10 +114,7 @@ impl Part for Timestamp {
 impl Part for Date {
     fn write(&self, key: &mut Key) {
         key.extend_from_slice(&(self.year().cast_unsigned() ^ (1 << 15)).to_be_bytes());
-        key.extend_from_slice(&[
-            self.month().cast_unsigned(),
-            self.day().cast_unsigned(),
-        ]);
+        key.extend_from_slice(&[self.month().cast_unsigned(), self.day().cast_unsigned()]);
     }
 }
 
@@ -152,9 +149,7 @@ macro_rules! tuples {
 }
 
 words!(ProductId, Sku, WarehouseId, SellerId, CategoryId, Region);
-numbers!(
-    MemberId, OrderId, PaymentId, RefundId, DeliveryId, ReturnId, CampaignId, ClaimId
-);
+numbers!(MemberId, OrderId, PaymentId, RefundId, DeliveryId, ReturnId, CampaignId, ClaimId);
 tuples! { (A 0) (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! What the tests of views and engine share: facts as data, and a small shop that tells random but
 //! possible histories.
 
+mod scenes;
 mod shop;
 mod stores;
+mod told;
 
-pub use shop::{IntoEvent, Shop};
+pub use shop::Shop;
 pub use stores::{FaultyViews, Outcome};
+pub use told::IntoEvent;
 
 use domain::{
     decider::Stored,

@@ -151,9 +151,10 @@ impl<V: View> Fresh<V> {
     /// The entries of an index as a view store should have them: index key, then row key.
     #[must_use]
     pub fn entries(&self, index: &str) -> BTreeSet<(Key, Key)> {
-        let entries = self.rows.iter().flat_map(|(name, row)| {
-            V::indexes(row).into_iter().map(move |(index, entry)| (index, (entry, key(name))))
-        });
+        let entries = self
+            .rows
+            .iter()
+            .flat_map(|(name, row)| V::indexes(row).into_iter().map(move |(index, entry)| (index, (entry, key(name)))));
         entries.filter(|(found, _)| *found == index).map(|(_, entry)| entry).collect()
     }
 }
@@ -217,7 +218,9 @@ async fn walk(
             limit: PAGE,
         };
         let page = rows.range(range).await?;
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
         after = last.at.clone();
         page.into_iter().for_each(&mut see);
     }
@@ -245,12 +248,7 @@ impl Verified {
             }
             self.differing += 1;
             if self.differences.len() < DIFFERENCES_TOLD_MAX {
-                self.differences.push(Difference {
-                    index,
-                    key: key.clone(),
-                    stored: text(stored),
-                    fresh: text(fresh),
-                });
+                self.differences.push(Difference { index, key: key.clone(), stored: text(stored), fresh: text(fresh) });
             }
         }
     }

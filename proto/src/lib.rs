@@ -50,10 +50,7 @@ pub static POLICIES: &[MethodPolicy] = include!(concat!(env!("OUT_DIR"), "/polic
 /// The policy of the RPC with this gRPC path.
 #[must_use]
 pub fn policy(path: &str) -> Option<&'static MethodPolicy> {
-    POLICIES
-        .binary_search_by(|row| row.path.cmp(path))
-        .ok()
-        .map(|at| &POLICIES[at])
+    POLICIES.binary_search_by(|row| row.path.cmp(path)).ok().map(|at| &POLICIES[at])
 }
 
 /// [`DESCRIPTORS`], parsed: what reflection and the JSON twin look things up in.

@@ -9,8 +9,8 @@
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use prost_reflect::{
-    Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind,
-    MessageDescriptor, MethodDescriptor,
+    Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor,
+    MethodDescriptor,
 };
 
 const PACKAGE: &str = "cartulary.v1";
@@ -124,10 +124,15 @@ fn a_field_that_is_renumbered_renamed_retyped_or_gone_is_a_break_and_a_new_one_i
             message_type: vec![planted(body)],
             ..Default::default()
         };
-        promises(&DescriptorPool::from_file_descriptor_set(prost_types::FileDescriptorSet { file: vec![file] }).expect("valid"))
+        promises(
+            &DescriptorPool::from_file_descriptor_set(prost_types::FileDescriptorSet { file: vec![file] })
+                .expect("valid"),
+        )
     };
     let accepted = with("sku:1:string count:2:uint32");
-    for broken in ["count:2:uint32", "sku:3:string count:2:uint32", "name:1:string count:2:uint32", "sku:1:string count:2:string"] {
+    for broken in
+        ["count:2:uint32", "sku:3:string count:2:uint32", "name:1:string count:2:uint32", "sku:1:string count:2:string"]
+    {
         assert_eq!(breaks(&accepted, &with(broken)).len(), 1, "{broken}");
     }
     assert!(breaks(&accepted, &with("sku:1:string count:2:uint32 new:3:string")).is_empty());

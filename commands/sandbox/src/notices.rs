@@ -144,14 +144,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_earlier_notice_overtakes_one_that_is_waited_for() {
-        let notices = Notices::new();
+        let (notices, start) = (Notices::new(), Instant::now());
         notices.push(60 * SECOND, "late");
         let push = async {
             tokio::time::sleep(SECOND).await;
             notices.push(Duration::ZERO, "early");
         };
         let (heard, ()) = tokio::join!(notices.next(), push);
-        assert_eq!(heard, "early");
+        assert_eq!((heard, start.elapsed()), ("early", SECOND));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_of_an_empty_queue_hears_the_first_notice() {
+        let notices = Notices::new();
+        let push = async {
+            tokio::time::sleep(SECOND).await;
+            notices.push(Duration::ZERO, "first");
+        };
+        let heard = timeout(2 * SECOND, async { tokio::join!(notices.next(), push).0 }).await;
+        assert_eq!(heard, Ok("first"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -74,27 +74,13 @@ impl<D: Decider> Pile<D> {
 
     pub(super) fn push(&mut self, work: Work<D>) {
         match work {
-            Work::Execute {
-                command,
-                request,
-                answer,
-            } => self.push_execute(command, request, answer),
+            Work::Execute { command, request, answer } => self.push_execute(command, request, answer),
             Work::Inspect(inspect) => self.inspects.push(inspect),
         }
     }
 
-    pub(super) fn push_execute(
-        &mut self,
-        command: D::Command,
-        request: Request,
-        answer: Answer<D>,
-    ) {
-        self.decided.push(Decided {
-            command,
-            request,
-            answer,
-            verdict: Verdict::Suspect,
-        });
+    pub(super) fn push_execute(&mut self, command: D::Command, request: Request, answer: Answer<D>) {
+        self.decided.push(Decided { command, request, answer, verdict: Verdict::Suspect });
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -103,20 +89,11 @@ impl<D: Decider> Pile<D> {
 
     /// True when the stream may be assumed to be new without a look; after a round that went wrong, never.
     pub(super) fn creates(&self) -> bool {
-        !self.appended
-            && self.inspects.is_empty()
-            && self
-                .decided
-                .iter()
-                .all(|decided| D::creates(&decided.command))
+        !self.appended && self.inspects.is_empty() && self.decided.iter().all(|decided| D::creates(&decided.command))
     }
 
     /// Decides every command against `entry` and what the earlier ones made of it.
-    pub(super) async fn plan(
-        &mut self,
-        mut entry: Entry<D>,
-        keys: &dyn Keys,
-    ) -> Result<Entry<D>, Error<D::Rejection>> {
+    pub(super) async fn plan(&mut self, mut entry: Entry<D>, keys: &dyn Keys) -> Result<Entry<D>, Error<D::Rejection>> {
         self.expected = entry.revision;
         self.events.clear();
         let mut seen = std::mem::take(&mut self.suspects);
@@ -133,8 +110,7 @@ impl<D: Decider> Pile<D> {
                     let id = decided.request.event_id(&self.stream, n);
                     codec::seal(event, id, keys).await?;
                     let encoded = codec::encode(event, id, &decided.request);
-                    self.events
-                        .push(encoded.map_err(|why| Error::Encode(why.to_string()))?);
+                    self.events.push(encoded.map_err(|why| Error::Encode(why.to_string()))?);
                     entry.fold(event, id);
                 }
                 *revision = entry.revision;
@@ -147,11 +123,7 @@ impl<D: Decider> Pile<D> {
     /// The round's append, if the stream has one.
     pub(super) fn append(&mut self) -> Option<Append> {
         let events = std::mem::take(&mut self.events);
-        self.appended.then(|| Append {
-            stream: self.stream.clone(),
-            expected: self.expected,
-            events,
-        })
+        self.appended.then(|| Append { stream: self.stream.clone(), expected: self.expected, events })
     }
 
     /// First event ids of the commands that had no effect in this round: they may have had it before.
@@ -169,9 +141,7 @@ impl<D: Decider> Pile<D> {
                 continue;
             };
             let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-            let ids: Vec<Uuid> = (0..count)
-                .map(|n| decided.request.event_id(&self.stream, n).0)
-                .collect();
+            let ids: Vec<Uuid> = (0..count).map(|n| decided.request.event_id(&self.stream, n).0).collect();
             if known(&ids) {
                 self.suspects.extend(ids.first());
             }
@@ -192,23 +162,12 @@ impl<D: Decider> Pile<D> {
 
 /// Decides one command.
 fn judge<D: Decider>(command: &D::Command, request: &Request, entry: &Entry<D>) -> Verdict<D> {
-    if let Some(expected) = request
-        .if_match
-        .filter(|expected| *expected != entry.revision)
-    {
-        return Verdict::Refused(Error::Stale {
-            expected,
-            actual: entry.revision,
-        });
+    if let Some(expected) = request.if_match.filter(|expected| *expected != entry.revision) {
+        return Verdict::Refused(Error::Stale { expected, actual: entry.revision });
     }
     match D::decide(&entry.state, command) {
-        Ok(events) if events.is_empty() => Verdict::Already {
-            revision: entry.revision,
-        },
-        Ok(events) => Verdict::Planned {
-            events,
-            revision: 0,
-        },
+        Ok(events) if events.is_empty() => Verdict::Already { revision: entry.revision },
+        Ok(events) => Verdict::Planned { events, revision: 0 },
         Err(rejection) => Verdict::Refused(Error::Rejected(rejection)),
     }
 }

@@ -51,40 +51,18 @@ impl Agenda {
     }
 
     /// Keeps the agenda as of `position`; processes that are being driven right now are in it.
-    pub(super) async fn save(
-        &self,
-        store: &dyn EventStore,
-        position: Position,
-    ) -> Result<(), store::Error> {
-        let open = self
-            .entries
-            .iter()
-            .map(|(key, entry)| (*key, entry.at))
-            .collect();
-        let state = serde_json::to_vec(&Checkpoint { open })
-            .map_err(|why| store::Error::Failed(why.to_string()))?;
-        let snapshot = Snapshot {
-            fold: FORM,
-            revision: 0,
-            position,
-            state: Bytes::from(state),
-        };
+    pub(super) async fn save(&self, store: &dyn EventStore, position: Position) -> Result<(), store::Error> {
+        let open = self.entries.iter().map(|(key, entry)| (*key, entry.at)).collect();
+        let state = serde_json::to_vec(&Checkpoint { open }).map_err(|why| store::Error::Failed(why.to_string()))?;
+        let snapshot = Snapshot { fold: FORM, revision: 0, position, state: Bytes::from(state) };
         store.save_snapshot(NAME, snapshot).await
     }
 
     /// Something happened: look at the process at `at`, or earlier if that was planned.
     pub(super) fn note(&mut self, key: Key, at: Timestamp, chase: bool) {
         let entry = match self.entries.get(&key) {
-            Some(known) => Entry {
-                at: known.at.min(at),
-                chase: known.chase || chase,
-                failures: known.failures,
-            },
-            None => Entry {
-                at,
-                chase,
-                failures: 0,
-            },
+            Some(known) => Entry { at: known.at.min(at), chase: known.chase || chase, failures: known.failures },
+            None => Entry { at, chase, failures: 0 },
         };
         self.put(key, entry);
     }
@@ -92,38 +70,18 @@ impl Agenda {
     /// It went as far as it goes: look again at `until`, if time alone can make something due.
     pub(super) fn wait(&mut self, key: Key, until: Option<Timestamp>) {
         if let Some(at) = until {
-            self.put(
-                key,
-                Entry {
-                    at,
-                    chase: true,
-                    failures: 0,
-                },
-            );
+            self.put(key, Entry { at, chase: true, failures: 0 });
         } else if let Some(entry) = self.entries.remove(&key) {
             self.due.remove(&(entry.at, key));
         }
     }
 
     /// It failed: look again after a while, longer each time.
-    pub(super) fn retry(
-        &mut self,
-        key: Key,
-        now: Timestamp,
-        min: SignedDuration,
-        max: SignedDuration,
-    ) {
+    pub(super) fn retry(&mut self, key: Key, now: Timestamp, min: SignedDuration, max: SignedDuration) {
         let failures = self.entries.get(&key).map_or(0, |entry| entry.failures);
         let wait = min.saturating_mul(1_i32 << failures.min(16)).min(max);
         let at = now.checked_add(wait).unwrap_or(now);
-        self.put(
-            key,
-            Entry {
-                at,
-                chase: true,
-                failures: failures.saturating_add(1),
-            },
-        );
+        self.put(key, Entry { at, chase: true, failures: failures.saturating_add(1) });
     }
 
     /// Takes the first process that is due, and whether to chase it. It stays an open process until it is

@@ -39,11 +39,7 @@ impl Steps {
         request: Request,
     ) -> Result<Outcome<domain::order::Event>, PayError> {
         let part = request.part("payment", payment.0.as_bytes());
-        let begin = Command::RequestPayment {
-            payment,
-            method,
-            now: self.shop.clock.now(),
-        };
+        let begin = Command::RequestPayment { payment, method, now: self.shop.clock.now() };
         let outcome = self.shop.order.execute(&order, begin, request).await?;
         self.ask_payment(order, payment, part).await?;
         Ok(outcome)
@@ -64,17 +60,9 @@ impl Steps {
     }
 
     /// Writes the payment's first event. If the payment refuses, the order must not wait for it.
-    async fn ask_payment(
-        &self,
-        order: OrderId,
-        payment: PaymentId,
-        request: Request,
-    ) -> Result<(), PayError> {
+    async fn ask_payment(&self, order: OrderId, payment: PaymentId, request: Request) -> Result<(), PayError> {
         let facts = self.shop.order.inspect(&order, |seen| {
-            let placed = seen
-                .state
-                .placed()
-                .map(|placed| (placed.buyer, placed.total));
+            let placed = seen.state.placed().map(|placed| (placed.buyer, placed.total));
             placed.zip(seen.state.payment_method().map(str::to_owned))
         });
         let Some(((buyer, amount), method)) = facts.await? else {
@@ -82,20 +70,11 @@ impl Steps {
         };
         let key = derive(payment.0, "authorize", &[]);
         let refused = request.part("refused", b"");
-        let ask = payment::Command::Request {
-            order,
-            buyer,
-            amount,
-            method,
-            key,
-        };
+        let ask = payment::Command::Request { order, buyer, amount, method, key };
         match self.shop.payment.execute(&payment, ask, request).await {
             Ok(_) => Ok(()),
             Err(Error::Rejected(why)) => {
-                let failed = Command::RecordPaymentFailed {
-                    payment,
-                    why: why.to_string(),
-                };
+                let failed = Command::RecordPaymentFailed { payment, why: why.to_string() };
                 self.shop.order.execute(&order, failed, refused).await?;
                 Err(Error::Rejected(why).into())
             }
@@ -109,11 +88,7 @@ impl Steps {
     /// [`Failure`] when it could not be told now.
     pub async fn settle(&self, order: OrderId, payment: PaymentId) -> Result<Progress, Failure> {
         let now = self.shop.clock.now();
-        let payment_state = self
-            .shop
-            .payment
-            .inspect(&payment, |seen| seen.state.clone())
-            .await?;
+        let payment_state = self.shop.payment.inspect(&payment, |seen| seen.state.clone()).await?;
         let requested = payment_state.details().is_some();
         let look = move |seen: crate::desk::Seen<'_, domain::order::Order>| {
             let command = process::settle(payment, &payment_state, seen.state, now);
@@ -121,10 +96,7 @@ impl Steps {
         };
         let (command, due, expires_at) = self.shop.order.inspect(&order, look).await?;
         if !requested {
-            return match self
-                .ask_payment(order, payment, due.request("settle", b"ask"))
-                .await
-            {
+            return match self.ask_payment(order, payment, due.request("settle", b"ask")).await {
                 Ok(()) | Err(PayError::Payment(Error::Rejected(_))) => Ok(Progress::Moved),
                 Err(error) => Err(Failure(error.to_string())),
             };
@@ -136,13 +108,7 @@ impl Steps {
             Command::RecordPaid { amount, .. } => Some(*amount),
             _ => None,
         };
-        match (
-            self.shop
-                .order
-                .execute(&order, command, due.request("settle", payment.0.as_bytes()))
-                .await,
-            captured,
-        ) {
+        match (self.shop.order.execute(&order, command, due.request("settle", payment.0.as_bytes())).await, captured) {
             (Ok(outcome), _) if outcome.events.is_empty() => Ok(Progress::Waiting { until: None }),
             (Ok(_), _) => Ok(Progress::Moved),
             (Err(Error::Rejected(Rejection::PaidAlready)), Some(amount)) => {
@@ -154,66 +120,32 @@ impl Steps {
     }
 
     /// Calls off a payment that an ended order no longer wants. `Moved` when it was too late for that.
-    pub(super) async fn cancel_payment(
-        &self,
-        due: Due,
-        payment: PaymentId,
-    ) -> Result<Progress, Failure> {
+    pub(super) async fn cancel_payment(&self, due: Due, payment: PaymentId) -> Result<Progress, Failure> {
         let request = due.request("undo", payment.0.as_bytes());
-        match self
-            .shop
-            .payment
-            .execute(&payment, payment::Command::Cancel, request)
-            .await
-        {
-            Ok(_) | Err(Error::Rejected(payment::Rejection::NotRequested)) => {
-                Ok(Progress::Waiting { until: None })
-            }
-            Err(Error::Rejected(payment::Rejection::AlreadyCaptured { .. })) => {
-                self.settle(due.order, payment).await
-            }
+        match self.shop.payment.execute(&payment, payment::Command::Cancel, request).await {
+            Ok(_) | Err(Error::Rejected(payment::Rejection::NotRequested)) => Ok(Progress::Waiting { until: None }),
+            Err(Error::Rejected(payment::Rejection::AlreadyCaptured { .. })) => self.settle(due.order, payment).await,
             Err(error) => Err(error.into()),
         }
     }
 
     /// Gives back what is left of a captured payment, once.
-    pub(super) async fn give_back(
-        &self,
-        due: Due,
-        payment: PaymentId,
-        captured: Money,
-    ) -> Result<(), Failure> {
+    pub(super) async fn give_back(&self, due: Due, payment: PaymentId, captured: Money) -> Result<(), Failure> {
         if payment == PaymentId::NONE {
             return Ok(());
         }
         let given = |seen: crate::desk::Seen<'_, payment::Payment>| {
-            seen.state
-                .details()
-                .map(payment::Details::refunded_or_pending)
+            seen.state.details().map(payment::Details::refunded_or_pending)
         };
-        let given = self
-            .shop
-            .payment
-            .inspect(&payment, given)
-            .await?
-            .unwrap_or(Money::zero(captured.currency));
-        let amount = captured
-            .minus(given)
-            .map_err(|error| Failure(error.to_string()))?;
+        let given = self.shop.payment.inspect(&payment, given).await?.unwrap_or(Money::zero(captured.currency));
+        let amount = captured.minus(given).map_err(|error| Failure(error.to_string()))?;
         if amount.amount <= 0 {
             return Ok(());
         }
         let refund = RefundId::derived(payment.0, &[b"undo"]);
         let key = derive(refund.0, "refund", &[]);
-        let ask = payment::Command::Refund {
-            refund,
-            amount,
-            key,
-        };
-        self.shop
-            .payment
-            .execute(&payment, ask, due.request("refund", payment.0.as_bytes()))
-            .await?;
+        let ask = payment::Command::Refund { refund, amount, key };
+        self.shop.payment.execute(&payment, ask, due.request("refund", payment.0.as_bytes())).await?;
         Ok(())
     }
 }

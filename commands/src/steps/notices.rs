@@ -57,11 +57,7 @@ impl Steps {
             .payment
             .inspect(&id, move |seen| {
                 seen.state.details().map(|details| {
-                    let refund = details
-                        .refunds
-                        .iter()
-                        .find(|(_, refund)| refund.key == key)
-                        .map(|(id, _)| *id);
+                    let refund = details.refunds.iter().find(|(_, refund)| refund.key == key).map(|(id, _)| *id);
                     (details.amount.currency, refund)
                 })
             })
@@ -79,18 +75,10 @@ impl Steps {
             u8::from(matches!(notice.answer, Answer::Approved { .. })),
         );
         let amount = Money::new(notice.amount, currency);
-        let Some(command) = record(
-            notice.act,
-            notice.key,
-            amount,
-            refund,
-            notice.answer.clone(),
-            notice.at,
-        ) else {
+        let Some(command) = record(notice.act, notice.key, amount, refund, notice.answer.clone(), notice.at) else {
             return Ok(());
         };
-        let request =
-            self.notice_request(notice.payment, &[notice.key.as_bytes(), &[act, outcome]]);
+        let request = self.notice_request(notice.payment, &[notice.key.as_bytes(), &[act, outcome]]);
         match self.shop.payment.execute(&id, command, request).await {
             Ok(_) | Err(Error::Rejected(_)) => Ok(()),
             Err(error) => Err(error.into()),
@@ -106,36 +94,17 @@ impl Steps {
         let (word, command) = match &notice.news {
             News::Dispatched => ("dispatched", delivery::Command::RecordDispatched { at }),
             News::Delivered => ("delivered", delivery::Command::RecordDelivered { at }),
-            News::Failed { reason } => (
-                "failed",
-                delivery::Command::RecordFailed {
-                    reason: reason.clone(),
-                    at,
-                },
-            ),
+            News::Failed { reason } => ("failed", delivery::Command::RecordFailed { reason: reason.clone(), at }),
         };
         let request = self.notice_request(notice.delivery, &[word.as_bytes()]);
-        match self
-            .shop
-            .delivery
-            .execute(&DeliveryId(notice.delivery), command, request)
-            .await
-        {
+        match self.shop.delivery.execute(&DeliveryId(notice.delivery), command, request).await {
             Ok(_) | Err(Error::Rejected(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
     fn notice_request(&self, about: Uuid, contents: &[&[u8]]) -> Request {
-        let request = Request::new(
-            RequestId::derived(about, contents),
-            Actor::Provider,
-            0,
-            self.shop.clock.now(),
-        );
-        Request {
-            correlation: about,
-            ..request
-        }
+        let request = Request::new(RequestId::derived(about, contents), Actor::Provider, 0, self.shop.clock.now());
+        Request { correlation: about, ..request }
     }
 }

@@ -31,8 +31,7 @@ impl Steps {
     pub async fn drive_order(&self, id: OrderId, until: Until) -> Result<Progress, Failure> {
         for _ in 0..STEPS_MAX {
             let now = self.shop.clock.now();
-            let look =
-                move |seen: Seen<'_, Order>| (process::next(seen.state, now), due(id, &seen, now));
+            let look = move |seen: Seen<'_, Order>| (process::next(seen.state, now), due(id, &seen, now));
             let (next, due) = self.shop.order.inspect(&id, look).await?;
             let step = match next {
                 Next::Done => return Ok(Progress::Waiting { until: None }),
@@ -53,58 +52,30 @@ impl Steps {
             };
             match came {
                 Came::Record(command) => {
-                    self.shop
-                        .order
-                        .execute(&id, command, due.request(name, b"order"))
-                        .await?;
+                    self.shop.order.execute(&id, command, due.request(name, b"order")).await?;
                 }
                 Came::Done(Progress::Moved) => {}
                 Came::Done(waiting) => return Ok(waiting),
             }
         }
-        Err(Failure(format!(
-            "order {id} did not settle within {STEPS_MAX} steps"
-        )))
+        Err(Failure(format!("order {id} did not settle within {STEPS_MAX} steps")))
     }
 
     /// Runs a step that moves goods.
     async fn goods(&self, due: Due, step: Step) -> Result<Came, Failure> {
         let name = step.name();
         Ok(Came::Record(match step {
-            Step::Reserve { units, expires_at } => {
-                match self.reserve(due, &units, expires_at).await? {
-                    Ok(allocations) => Command::RecordReserved { allocations },
-                    Err(why) => Command::Refuse {
-                        why,
-                        claimed: Vec::new(),
-                    },
-                }
-            }
-            Step::HoldCoupon {
-                campaign,
-                claim,
-                member,
-                discount,
-            } => {
-                let hold = claim::Command::Hold {
-                    campaign,
-                    member,
-                    order: due.order,
-                    discount,
-                };
-                match self
-                    .shop
-                    .claim
-                    .execute(&claim, hold, due.request(name, b"coupon"))
-                    .await
-                {
+            Step::Reserve { units, expires_at } => match self.reserve(due, &units, expires_at).await? {
+                Ok(allocations) => Command::RecordReserved { allocations },
+                Err(why) => Command::Refuse { why, claimed: Vec::new() },
+            },
+            Step::HoldCoupon { campaign, claim, member, discount } => {
+                let hold = claim::Command::Hold { campaign, member, order: due.order, discount };
+                match self.shop.claim.execute(&claim, hold, due.request(name, b"coupon")).await {
                     Ok(_) => Command::RecordCouponHeld,
-                    Err(Error::Rejected(why)) => Command::Refuse {
-                        why: order::Refusal::Coupon {
-                            detail: why.to_string(),
-                        },
-                        claimed: Vec::new(),
-                    },
+                    Err(Error::Rejected(why)) => {
+                        Command::Refuse { why: order::Refusal::Coupon { detail: why.to_string() }, claimed: Vec::new() }
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -115,33 +86,15 @@ impl Steps {
                 }
                 Err((why, claimed)) => Command::Refuse { why, claimed },
             },
-            Step::Deliver {
-                region,
-                address,
-                units,
-            } => {
+            Step::Deliver { region, address, units } => {
                 let delivery = DeliveryId::derived(due.id, &[&due.revision.to_be_bytes()]);
                 let key = derive(delivery.0, "booking", &[]);
-                let request = domain::delivery::Command::Request {
-                    order: due.order,
-                    region,
-                    address,
-                    units,
-                    key,
-                };
-                self.shop
-                    .delivery
-                    .execute(&delivery, request, due.request(name, b"delivery"))
-                    .await?;
+                let request = domain::delivery::Command::Request { order: due.order, region, address, units, key };
+                self.shop.delivery.execute(&delivery, request, due.request(name, b"delivery")).await?;
                 Command::RecordDeliveryRequested { delivery }
             }
             Step::Follow { delivery } => {
-                match self
-                    .shop
-                    .delivery
-                    .inspect(&delivery, |seen| process::follow(seen.state))
-                    .await?
-                {
+                match self.shop.delivery.inspect(&delivery, |seen| process::follow(seen.state)).await? {
                     Some(command) => command,
                     None => return Ok(Came::Done(Progress::Waiting { until: None })),
                 }
@@ -156,25 +109,13 @@ impl Steps {
         Ok(match step {
             Step::Pay { method } => {
                 let payment = PaymentId::derived(due.id, &[&due.revision.to_be_bytes()]);
-                Came::Done(
-                    self.pay(due.order, payment, method, due.request(name, b"order"))
-                        .await?,
-                )
+                Came::Done(self.pay(due.order, payment, method, due.request(name, b"order")).await?)
             }
-            Step::Waive { amount } => Came::Record(Command::RecordPaid {
-                payment: PaymentId::NONE,
-                amount,
-            }),
+            Step::Waive { amount } => Came::Record(Command::RecordPaid { payment: PaymentId::NONE, amount }),
             Step::Settle { payment } => Came::Done(self.settle(due.order, payment).await?),
-            Step::Return {
-                open,
-                payment,
-                buyer,
-                region,
-            } => Came::Done(
-                self.advance_returns(due, open, payment, buyer, &region)
-                    .await?,
-            ),
+            Step::Return { open, payment, buyer, region } => {
+                Came::Done(self.advance_returns(due, open, payment, buyer, &region).await?)
+            }
             Step::Expire => Came::Record(Command::Expire { now: due.now }),
             Step::Undo { held, skus } => {
                 for undo in held {
@@ -198,10 +139,7 @@ impl Steps {
             Undo::Restock(claimed) => self.restock_claimed(due, &claimed).await?,
             Undo::RestoreCoupon(claim) => {
                 let restore = claim::Command::Restore { order: due.order };
-                self.shop
-                    .claim
-                    .execute(&claim, restore, due.request("undo", b"coupon"))
-                    .await?;
+                self.shop.claim.execute(&claim, restore, due.request("undo", b"coupon")).await?;
             }
         }
         Ok(Progress::Waiting { until: None })
@@ -210,34 +148,20 @@ impl Steps {
     async fn redeem(&self, due: Due, coupon: Option<ClaimId>) -> Result<(), Failure> {
         if let Some(claim) = coupon {
             let redeem = claim::Command::Redeem { order: due.order };
-            self.shop
-                .claim
-                .execute(&claim, redeem, due.request("claim", b"coupon"))
-                .await?;
+            self.shop.claim.execute(&claim, redeem, due.request("claim", b"coupon")).await?;
         }
         Ok(())
     }
 
     async fn restock_claimed(&self, due: Due, claimed: &[SkuAllocation]) -> Result<(), Failure> {
         for SkuAllocation { sku, from } in claimed {
-            for stock::Allocation {
-                warehouse,
-                quantity,
-            } in from
-            {
+            for stock::Allocation { warehouse, quantity } in from {
                 let part = format!("{sku}/{warehouse}");
                 // An order's goods come back once, whatever revision it is looked at from.
                 let id = request_id(due.id, 0, "restock", part.as_bytes());
-                let request = Request {
-                    id,
-                    ..due.request("restock", b"")
-                };
+                let request = Request { id, ..due.request("restock", b"") };
                 let (source, warehouse, quantity) = (due.id, warehouse.clone(), *quantity);
-                let restock = stock::Command::Restock {
-                    source,
-                    warehouse,
-                    quantity,
-                };
+                let restock = stock::Command::Restock { source, warehouse, quantity };
                 self.shop.stock.execute(sku, restock, request).await?;
             }
         }
@@ -251,17 +175,6 @@ const fn eager(step: &Step) -> bool {
 }
 
 pub(super) fn due(id: OrderId, seen: &Seen<'_, Order>, now: jiff::Timestamp) -> Due {
-    let occurred_at = seen
-        .state
-        .placed()
-        .and_then(|placed| placed.backdated)
-        .unwrap_or(now);
-    Due {
-        id: id.0,
-        order: id,
-        revision: seen.revision,
-        cause: seen.cause,
-        now,
-        occurred_at,
-    }
+    let occurred_at = seen.state.placed().and_then(|placed| placed.backdated).unwrap_or(now);
+    Due { id: id.0, order: id, revision: seen.revision, cause: seen.cause, now, occurred_at }
 }

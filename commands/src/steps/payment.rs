@@ -43,9 +43,7 @@ impl Steps {
                 (_, due) => return Ok(due.map(|due| due.order)),
             }
         }
-        Err(Failure(format!(
-            "payment {id} did not settle within {CALLS_MAX} calls"
-        )))
+        Err(Failure(format!("payment {id} did not settle within {CALLS_MAX} calls")))
     }
 
     async fn call_provider(&self, id: PaymentId, due: Due, step: Step) -> Result<(), Failure> {
@@ -55,47 +53,24 @@ impl Steps {
             amount: amount.amount,
             currency: amount.currency.code().to_owned(),
         };
+        if let Step::RefundAgain { refund, key, amount } = step {
+            let again = Command::Refund { refund, amount, key };
+            self.shop.payment.execute(&id, again, due.request("again", key.as_bytes())).await?;
+            return Ok(());
+        }
         let provider = &self.provider;
         let (act, key, amount, answer) = match &step {
-            Step::Authorize {
-                key,
-                amount,
-                method,
-            } => (
-                Act::Authorize,
-                *key,
-                *amount,
-                provider.authorize(&charge(*key, *amount), method).await,
-            ),
-            Step::Capture {
-                key,
-                amount,
-                authorization,
-            } => (
-                Act::Capture,
-                *key,
-                *amount,
-                provider
-                    .capture(&charge(*key, *amount), authorization)
-                    .await,
-            ),
-            Step::Void { key, amount } => (
-                Act::Void,
-                *key,
-                *amount,
-                provider.void(&charge(*key, *amount)).await,
-            ),
-            Step::Refund {
-                key,
-                amount,
-                capture,
-                ..
-            } => (
-                Act::Refund,
-                *key,
-                *amount,
-                provider.refund(&charge(*key, *amount), capture).await,
-            ),
+            Step::Authorize { key, amount, method } => {
+                (Act::Authorize, *key, *amount, provider.authorize(&charge(*key, *amount), method).await)
+            }
+            Step::Capture { key, amount, authorization } => {
+                (Act::Capture, *key, *amount, provider.capture(&charge(*key, *amount), authorization).await)
+            }
+            Step::Void { key, amount } => (Act::Void, *key, *amount, provider.void(&charge(*key, *amount)).await),
+            Step::Refund { key, amount, capture, .. } => {
+                (Act::Refund, *key, *amount, provider.refund(&charge(*key, *amount), capture).await)
+            }
+            Step::RefundAgain { .. } => return Ok(()),
         };
         let answer = answer.map_err(|error| Failure(error.to_string()))?;
         let refund = match &step {
@@ -103,10 +78,7 @@ impl Steps {
             _ => None,
         };
         if let Some(command) = record(act, key, amount, refund, answer, self.shop.clock.now()) {
-            self.shop
-                .payment
-                .execute(&id, command, due.request("provider", key.as_bytes()))
-                .await?;
+            self.shop.payment.execute(&id, command, due.request("provider", key.as_bytes())).await?;
         }
         Ok(())
     }
@@ -123,25 +95,12 @@ pub(super) fn record(
 ) -> Option<Command> {
     Some(match (act, answer) {
         (Act::Authorize, Answer::Approved { reference }) => Command::RecordAuthorized { reference },
-        (Act::Capture, Answer::Approved { reference }) => Command::RecordCaptured {
-            amount,
-            reference,
-            at,
-        },
-        (Act::Authorize | Act::Capture, Answer::Declined { reason }) => {
-            Command::RecordDeclined { reason }
-        }
+        (Act::Capture, Answer::Approved { reference }) => Command::RecordCaptured { amount, reference, at },
+        (Act::Authorize | Act::Capture, Answer::Declined { reason }) => Command::RecordDeclined { reason },
         (Act::Void, Answer::Approved { .. }) => Command::RecordVoided,
         // Too late to void: the capture's own answer or notice will say what was taken.
         (Act::Void, Answer::Declined { .. }) => return None,
-        (Act::Refund, Answer::Approved { .. }) => Command::RecordRefunded {
-            refund: refund?,
-            key,
-        },
-        (Act::Refund, Answer::Declined { reason }) => Command::RecordRefundFailed {
-            refund: refund?,
-            key,
-            reason,
-        },
+        (Act::Refund, Answer::Approved { .. }) => Command::RecordRefunded { refund: refund?, key },
+        (Act::Refund, Answer::Declined { reason }) => Command::RecordRefundFailed { refund: refund?, key, reason },
     })
 }

@@ -36,9 +36,7 @@ impl Steps {
         units: &BTreeMap<Sku, u32>,
         expires_at: Timestamp,
     ) -> Result<Result<Arc<[SkuAllocation]>, Refusal>, Failure> {
-        let all = units
-            .iter()
-            .map(|(sku, quantity)| self.reserve_one(due, "first", sku, *quantity, expires_at));
+        let all = units.iter().map(|(sku, quantity)| self.reserve_one(due, "first", sku, *quantity, expires_at));
         let reserved: Vec<Result<Reserved, Failure>> = join_all(all).await;
         let mut held = Vec::with_capacity(units.len());
         let mut refused = Vec::new();
@@ -51,12 +49,9 @@ impl Steps {
         let Some((sku, quantity, why)) = refused.first() else {
             return Ok(Ok(allocations(held)));
         };
-        self.release(due, "first", held.iter().map(|(sku, _)| sku))
-            .await?;
+        self.release(due, "first", held.iter().map(|(sku, _)| sku)).await?;
         if units.len() > 1 {
-            let undecided = refused
-                .iter()
-                .map(|(sku, ..)| self.held_by_undecided(sku, due.order));
+            let undecided = refused.iter().map(|(sku, ..)| self.held_by_undecided(sku, due.order));
             if try_join_all(undecided).await?.into_iter().all(|yes| yes) {
                 return self.reserve_in_order(due, units, expires_at).await;
             }
@@ -75,18 +70,14 @@ impl Steps {
         let mut waits = 0;
         for (sku, quantity) in units {
             loop {
-                match self
-                    .reserve_one(due, "second", sku, *quantity, expires_at)
-                    .await?
-                {
+                match self.reserve_one(due, "second", sku, *quantity, expires_at).await? {
                     Ok(from) => {
                         held.push((sku.clone(), from));
                         break;
                     }
                     Err(why) => {
                         if waits == WAITS_MAX || !self.held_by_undecided(sku, due.order).await? {
-                            self.release(due, "second", held.iter().map(|(sku, _)| sku))
-                                .await?;
+                            self.release(due, "second", held.iter().map(|(sku, _)| sku)).await?;
                             return Ok(Err(refusal(sku, *quantity, &why)));
                         }
                         waits += 1;
@@ -112,18 +103,8 @@ impl Steps {
         // The hold is known by its order, not by its request: a request id that was used in a round
         // whose holds are released again must not answer "reserved" from memory.
         let part = format!("{round}/{sku}/{}", now.as_nanosecond());
-        let command = Command::Reserve {
-            order,
-            quantity,
-            expires_at,
-            now,
-        };
-        match self
-            .shop
-            .stock
-            .execute(sku, command, due.request("reserve", part.as_bytes()))
-            .await
-        {
+        let command = Command::Reserve { order, quantity, expires_at, now };
+        match self.shop.stock.execute(sku, command, due.request("reserve", part.as_bytes())).await {
             Ok(outcome) => {
                 let fresh = outcome.events.into_iter().find_map(|event| match event {
                     Event::Reserved(reserved) if !outcome.replayed => Some(reserved.allocations),
@@ -141,28 +122,17 @@ impl Steps {
 
     /// What the order holds of a SKU by the SKU's own word.
     async fn held(&self, sku: &Sku, order: OrderId) -> Result<Reserved, Failure> {
-        let held = self
-            .shop
-            .stock
-            .inspect(sku, move |seen| {
-                seen.state.held_by(order).map(<[Allocation]>::to_vec)
-            })
-            .await?;
-        held.map(Ok)
-            .ok_or_else(|| Failure(format!("the hold of order {order} was released meanwhile")))
+        let held =
+            self.shop.stock.inspect(sku, move |seen| seen.state.held_by(order).map(<[Allocation]>::to_vec)).await?;
+        held.map(Ok).ok_or_else(|| Failure(format!("the hold of order {order} was released meanwhile")))
     }
 
     /// Whether one of the newest holders of a SKU is an order that is still being reserved.
     async fn held_by_undecided(&self, sku: &Sku, but: OrderId) -> Result<bool, Failure> {
-        let newest = self.shop.stock.inspect(sku, |seen| {
-            seen.state.newest_holders(HOLDERS_MAX).collect::<Vec<_>>()
-        });
+        let newest = self.shop.stock.inspect(sku, |seen| seen.state.newest_holders(HOLDERS_MAX).collect::<Vec<_>>());
         for holder in newest.await?.into_iter().filter(|holder| *holder != but) {
             let undecided = |seen: crate::desk::Seen<'_, domain::order::Order>| {
-                matches!(
-                    seen.state.situation(),
-                    Situation::Placed | Situation::Reviving
-                )
+                matches!(seen.state.situation(), Situation::Placed | Situation::Reviving)
             };
             if self.shop.order.inspect(&holder, undecided).await? {
                 return Ok(true);
@@ -181,9 +151,7 @@ impl Steps {
         let releases = skus.into_iter().map(|sku| {
             let part = format!("{round}/{sku}/{}", due.now.as_nanosecond());
             let request = due.request("release", part.as_bytes());
-            self.shop
-                .stock
-                .execute(sku, Command::Release { order: due.order }, request)
+            self.shop.stock.execute(sku, Command::Release { order: due.order }, request)
         });
         for released in join_all(releases).await {
             match released {
@@ -205,23 +173,16 @@ impl Steps {
         let order = due.order;
         let claims = skus.iter().map(|sku| {
             let request = due.request("claim", sku.as_str().as_bytes());
-            self.shop
-                .stock
-                .execute(sku, Command::Claim { order }, request)
+            self.shop.stock.execute(sku, Command::Claim { order }, request)
         });
         let mut claimed = Vec::with_capacity(skus.len());
         let mut refused = None;
         for (sku, outcome) in skus.iter().zip(join_all(claims).await) {
             match outcome {
-                Ok(outcome) => {
-                    claimed.extend(outcome.events.into_iter().find_map(|event| match event {
-                        Event::Claimed(event) => Some(SkuAllocation {
-                            sku: sku.clone(),
-                            from: event.allocations,
-                        }),
-                        _ => None,
-                    }))
-                }
+                Ok(outcome) => claimed.extend(outcome.events.into_iter().find_map(|event| match event {
+                    Event::Claimed(event) => Some(SkuAllocation { sku: sku.clone(), from: event.allocations }),
+                    _ => None,
+                })),
                 Err(Error::Rejected(why)) => refused = Some(refusal(sku, 0, &why)),
                 Err(error) => return Err(error.into()),
             }
@@ -233,18 +194,9 @@ impl Steps {
 fn refusal(sku: &Sku, requested: u32, why: &Rejection) -> Refusal {
     match why {
         Rejection::NotKept => Refusal::NotKept { sku: sku.clone() },
-        Rejection::OutOfStock {
-            requested,
-            available,
-        } => Refusal::OutOfStock {
-            sku: sku.clone(),
-            requested: *requested,
-            available: *available,
-        },
-        _ => Refusal::OutOfStock {
-            sku: sku.clone(),
-            requested,
-            available: 0,
-        },
+        Rejection::OutOfStock { requested, available } => {
+            Refusal::OutOfStock { sku: sku.clone(), requested: *requested, available: *available }
+        }
+        _ => Refusal::OutOfStock { sku: sku.clone(), requested, available: 0 },
     }
 }

@@ -1,4 +1,5 @@
-//! How fast the log takes and gives events on this machine: `cargo run --release -p store-sqlite --example append_rate`.
+//! How fast the log takes and gives events on this machine:
+//! `cargo run --release -p store-sqlite --example append_rate [FOLDER [ROW]]`.
 //!
 //! Every append is durable. Bodies and metadata have 300 bytes each. What matters most is the CPU time of the
 //! writing thread per event: everything else can be spread over cores. Event ids in the order of time keep the
@@ -53,17 +54,19 @@ const RUNS: [Run; 9] = [
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let root = std::env::args().nth(1).map_or_else(tempfile::tempdir, tempfile::tempdir_in)?;
-    println!("callers  batch  streams      ids   events/s  writer µs/event  bytes/event     read/s");
-    for (number, run) in RUNS.into_iter().enumerate() {
+    let mut args = std::env::args().skip(1);
+    let root = args.next().map_or_else(tempfile::tempdir, tempfile::tempdir_in)?;
+    let only: Option<usize> = args.next().map(|number| number.parse()).transpose()?;
+    println!("callers  batch  streams      ids   events/s  writer µs/event  checkpoint µs/event  bytes/event     read/s");
+    for (number, run) in RUNS.into_iter().enumerate().filter(|(number, _)| only.is_none_or(|only| only == *number)) {
         measure(&root.path().join(number.to_string()), run).await?;
     }
     Ok(())
 }
 
 async fn measure(folder: &Path, run: Run) -> Result<(), Failure> {
-    let store = Arc::new(SqliteStore::open(folder, Arc::new(ManualClock::default()), &Limits::default())?);
-    let (start, cpu) = (Instant::now(), writer_cpu());
+    let store = Arc::new(SqliteStore::open(folder, Arc::new(ManualClock::default()), &tuned())?);
+    let start = Instant::now();
     let mut callers = JoinSet::new();
     for number in 0..run.callers {
         let store = Arc::clone(&store);
@@ -72,19 +75,20 @@ async fn measure(folder: &Path, run: Run) -> Result<(), Failure> {
     for caller in callers.join_all().await {
         caller?;
     }
-    let (elapsed, cpu) = (start.elapsed(), writer_cpu().saturating_sub(cpu));
+    let elapsed = start.elapsed();
     let events = store.head().await?.0;
+    let per_event = |thread| cpu(thread).as_secs_f64() * 1e6 / events as f64;
+    let (writer, checkpoint) = (per_event("log-writer"), per_event("log-checkpoint"));
     let read = read_all(&store).await?;
     drop(store);
     let bytes = fs::metadata(folder.join("log.sqlite"))?.len() / events;
     println!(
-        "{:>7}  {:>5}  {:>7}  {:>7}  {:>9.0}  {:>15.1}  {bytes:>11}  {read:>9.0}",
+        "{:>7}  {:>5}  {:>7}  {:>7}  {:>9.0}  {writer:>15.1}  {checkpoint:>19.1}  {bytes:>11}  {read:>9.0}",
         run.callers,
         run.batch,
         if run.streams == 0 { "new".to_owned() } else { run.streams.to_string() },
         if run.random_ids { "random" } else { "ordered" },
         events as f64 / elapsed.as_secs_f64(),
-        cpu.as_secs_f64() * 1e6 / events as f64,
     );
     Ok(())
 }
@@ -152,8 +156,8 @@ async fn read_all(store: &SqliteStore) -> Result<f64, Failure> {
     }
 }
 
-/// CPU time of the newest writing thread; nothing where the system does not tell.
-fn writer_cpu() -> Duration {
+/// CPU time of the running threads of this name; nothing where the system does not tell.
+fn cpu(name: &str) -> Duration {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let writers = threads
         .filter(|thread| fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name.trim() == "log-writer"));
@@ -162,4 +166,14 @@ fn writer_cpu() -> Duration {
         statistics.split(' ').next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(nanoseconds.sum())
+}
+
+fn tuned() -> Limits {
+    let env = |name: &str, default: usize| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    Limits {
+        writer_cache_bytes: env("WC", 64) << 20,
+        checkpoint_wal_bytes: (env("CW", 32) as u64) << 20,
+        restart_wal_bytes: (env("RW", 64) as u64) << 20,
+        ..Limits::default()
+    }
 }

@@ -165,16 +165,14 @@ impl State {
     /// How many claims `member` has.
     #[must_use]
     pub fn claims_of(&self, member: MemberId) -> u32 {
-        self.details()
-            .map_or(0, |details| details.members.count(member))
+        self.details().map_or(0, |details| details.members.count(member))
     }
 
     /// True when `claim` was made here by `member`. Claims are not kept: they are derived again.
     #[must_use]
     pub fn owns(&self, member: MemberId, claim: ClaimId) -> bool {
         self.details().is_some_and(|details| {
-            (1..=details.members.count(member))
-                .any(|nth| claim_id(details.campaign, member, nth) == claim)
+            (1..=details.members.count(member)).any(|nth| claim_id(details.campaign, member, nth) == claim)
         })
     }
 }
@@ -200,19 +198,10 @@ impl Decider for Campaign {
 
     fn decide(state: &State, command: &Command) -> Result<Vec<Event>, Rejection> {
         match (command, state) {
-            (
-                Command::Launch {
-                    campaign,
-                    name,
-                    terms,
-                },
-                _,
-            ) => launch(state, *campaign, name, terms),
+            (Command::Launch { campaign, name, terms }, _) => launch(state, *campaign, name, terms),
             (_, State::Unlaunched) => Err(Rejection::NotLaunched),
             (Command::Claim { .. }, State::Ended(_)) => Err(Rejection::Ended),
-            (Command::Claim { member, now }, State::Launched(details)) => {
-                claim(details, *member, *now)
-            }
+            (Command::Claim { member, now }, State::Launched(details)) => claim(details, *member, *now),
             (Command::End, State::Launched(_)) => Ok(vec![Ended {}.into()]),
             (Command::End, State::Ended(_)) => Ok(vec![]),
         }
@@ -220,14 +209,7 @@ impl Decider for Campaign {
 
     fn evolve(state: State, event: &Event) -> State {
         match (state, event) {
-            (
-                _,
-                Event::Launched(Launched {
-                    campaign,
-                    name,
-                    terms,
-                }),
-            ) => State::Launched(Box::new(Details {
+            (_, Event::Launched(Launched { campaign, name, terms })) => State::Launched(Box::new(Details {
                 campaign: *campaign,
                 name: name.clone(),
                 terms: terms.clone(),
@@ -243,12 +225,7 @@ impl Decider for Campaign {
     }
 }
 
-fn launch(
-    state: &State,
-    campaign: CampaignId,
-    name: &str,
-    terms: &Terms,
-) -> Result<Vec<Event>, Rejection> {
+fn launch(state: &State, campaign: CampaignId, name: &str, terms: &Terms) -> Result<Vec<Event>, Rejection> {
     match state {
         State::Launched(known) if known.name == name && known.terms == *terms => return Ok(vec![]),
         State::Launched(_) | State::Ended(_) => {
@@ -261,43 +238,21 @@ fn launch(
         return Err(Rejection::InvalidName { found: length });
     }
     terms.check()?;
-    Ok(vec![
-        Launched {
-            campaign,
-            name: name.to_owned(),
-            terms: terms.clone(),
-        }
-        .into(),
-    ])
+    Ok(vec![Launched { campaign, name: name.to_owned(), terms: terms.clone() }.into()])
 }
 
 /// Window before member before quantity: a member hears first what no waiting would change.
 fn claim(details: &Details, member: MemberId, now: Timestamp) -> Result<Vec<Event>, Rejection> {
-    let Terms {
-        quantity,
-        per_member,
-        opens_at,
-        closes_at,
-        ..
-    } = details.terms;
+    let Terms { quantity, per_member, opens_at, closes_at, .. } = details.terms;
     let claims = details.members.count(member);
     match quantity {
         _ if now < opens_at => Err(Rejection::NotOpen { opens_at }),
         _ if now >= closes_at => Err(Rejection::Over { closes_at }),
         _ if claims >= per_member => Err(Rejection::MemberLimit { per_member }),
-        Some(quantity) if details.members.len() >= quantity as usize => {
-            Err(Rejection::SoldOut { quantity })
-        }
+        Some(quantity) if details.members.len() >= quantity as usize => Err(Rejection::SoldOut { quantity }),
         Some(_) | None => {
             let nth = claims.saturating_add(1);
-            Ok(vec![
-                Claimed {
-                    claim: claim_id(details.campaign, member, nth),
-                    member,
-                    nth,
-                }
-                .into(),
-            ])
+            Ok(vec![Claimed { claim: claim_id(details.campaign, member, nth), member, nth }.into()])
         }
     }
 }
@@ -324,50 +279,24 @@ mod tests {
     }
 
     fn terms(quantity: Option<u32>, per_member: u32) -> Terms {
-        let discount = Discount::Percent {
-            basis_points: 1_000,
-        };
-        Terms {
-            discount,
-            minimum_spend: None,
-            quantity,
-            per_member,
-            opens_at: at(10),
-            closes_at: at(20),
-        }
+        let discount = Discount::Percent { basis_points: 1_000 };
+        Terms { discount, minimum_spend: None, quantity, per_member, opens_at: at(10), closes_at: at(20) }
     }
 
     fn launch(name: &str, terms: Terms) -> Command {
-        Command::Launch {
-            campaign: CAMPAIGN,
-            name: name.into(),
-            terms,
-        }
+        Command::Launch { campaign: CAMPAIGN, name: name.into(), terms }
     }
 
     fn launched(quantity: Option<u32>, per_member: u32) -> Event {
-        Launched {
-            campaign: CAMPAIGN,
-            name: "spring".into(),
-            terms: terms(quantity, per_member),
-        }
-        .into()
+        Launched { campaign: CAMPAIGN, name: "spring".into(), terms: terms(quantity, per_member) }.into()
     }
 
     fn claim_at(member: MemberId, second: i64) -> Command {
-        Command::Claim {
-            member,
-            now: at(second),
-        }
+        Command::Claim { member, now: at(second) }
     }
 
     fn claimed(member: MemberId, nth: u32) -> Event {
-        Claimed {
-            claim: claim_id(CAMPAIGN, member, nth),
-            member,
-            nth,
-        }
-        .into()
+        Claimed { claim: claim_id(CAMPAIGN, member, nth), member, nth }.into()
     }
 
     /// A campaign with two claims, one for each member, and what followed.
@@ -378,34 +307,24 @@ mod tests {
     #[test]
     fn a_campaign_is_launched_once_with_one_body() {
         let new = || given::<Campaign>([]);
-        new()
-            .when(launch("spring", terms(Some(2), 1)))
-            .then([launched(Some(2), 1)]);
+        new().when(launch("spring", terms(Some(2), 1))).then([launched(Some(2), 1)]);
         two([])
             .when(launch("spring", terms(Some(3), 1)))
             .then_rejected(&Rejection::AlreadyLaunched { campaign: CAMPAIGN });
         two([Ended {}.into()])
             .when(launch("spring", terms(Some(2), 1)))
             .then_rejected(&Rejection::AlreadyLaunched { campaign: CAMPAIGN });
-        new()
-            .when(launch(" ", terms(None, 1)))
-            .then_rejected(&Rejection::InvalidName { found: 1 });
+        new().when(launch(" ", terms(None, 1))).then_rejected(&Rejection::InvalidName { found: 1 });
         new()
             .when(launch("spring", terms(Some(0), 1)))
-            .then_rejected(&Rejection::InvalidTerms(InvalidTerms::Quantity {
-                found: 0,
-            }));
+            .then_rejected(&Rejection::InvalidTerms(InvalidTerms::Quantity { found: 0 }));
     }
 
     #[test]
     fn claims_add_up_to_the_members_limit() {
         let history = || given::<Campaign>([launched(None, 2), claimed(ANN, 1)]);
-        history()
-            .when(claim_at(ANN, 10))
-            .then_each_time([claimed(ANN, 2)]);
-        history()
-            .when(claim_at(BOB, 10))
-            .then_each_time([claimed(BOB, 1)]);
+        history().when(claim_at(ANN, 10)).then_each_time([claimed(ANN, 2)]);
+        history().when(claim_at(BOB, 10)).then_each_time([claimed(BOB, 1)]);
         given::<Campaign>([launched(None, 2), claimed(ANN, 1), claimed(ANN, 2)])
             .when(claim_at(ANN, 10))
             .then_rejected(&Rejection::MemberLimit { per_member: 2 });
@@ -413,9 +332,7 @@ mod tests {
 
     #[test]
     fn the_last_claim_goes_to_who_comes_first() {
-        two([claimed(ANN, 1)])
-            .when(claim_at(BOB, 19))
-            .then_each_time([claimed(BOB, 1)]);
+        two([claimed(ANN, 1)]).when(claim_at(BOB, 19)).then_each_time([claimed(BOB, 1)]);
         two([claimed(ANN, 1), claimed(BOB, 1)])
             .when(claim_at(MemberId::from_u128(9), 19))
             .then_rejected(&Rejection::SoldOut { quantity: 2 });
@@ -423,53 +340,29 @@ mod tests {
 
     #[test]
     fn a_campaign_is_claimed_within_its_window_only() {
-        two([])
-            .when(claim_at(ANN, 9))
-            .then_rejected(&Rejection::NotOpen { opens_at: at(10) });
-        two([])
-            .when(claim_at(ANN, 10))
-            .then_each_time([claimed(ANN, 1)]);
-        two([])
-            .when(claim_at(ANN, 19))
-            .then_each_time([claimed(ANN, 1)]);
-        two([])
-            .when(claim_at(ANN, 20))
-            .then_rejected(&Rejection::Over { closes_at: at(20) });
-        given::<Campaign>([])
-            .when(claim_at(ANN, 10))
-            .then_rejected(&Rejection::NotLaunched);
+        two([]).when(claim_at(ANN, 9)).then_rejected(&Rejection::NotOpen { opens_at: at(10) });
+        two([]).when(claim_at(ANN, 10)).then_each_time([claimed(ANN, 1)]);
+        two([]).when(claim_at(ANN, 19)).then_each_time([claimed(ANN, 1)]);
+        two([]).when(claim_at(ANN, 20)).then_rejected(&Rejection::Over { closes_at: at(20) });
+        given::<Campaign>([]).when(claim_at(ANN, 10)).then_rejected(&Rejection::NotLaunched);
     }
 
     #[test]
     fn an_ended_campaign_gives_nothing_more_and_takes_nothing_back() {
-        two([claimed(ANN, 1)])
-            .when(Command::End)
-            .then([Ended {}.into()]);
-        two([claimed(ANN, 1), Ended {}.into()])
-            .when(claim_at(BOB, 10))
-            .then_rejected(&Rejection::Ended);
+        two([claimed(ANN, 1)]).when(Command::End).then([Ended {}.into()]);
+        two([claimed(ANN, 1), Ended {}.into()]).when(claim_at(BOB, 10)).then_rejected(&Rejection::Ended);
         let state = fold::<Campaign>(&[launched(Some(2), 1), claimed(ANN, 1), Ended {}.into()]);
         assert!(state.owns(ANN, claim_id(CAMPAIGN, ANN, 1)));
-        given::<Campaign>([])
-            .when(Command::End)
-            .then_rejected(&Rejection::NotLaunched);
+        given::<Campaign>([]).when(Command::End).then_rejected(&Rejection::NotLaunched);
     }
 
     #[test]
     fn a_claim_belongs_to_who_made_it() {
-        let state = fold::<Campaign>(&[
-            launched(None, 2),
-            claimed(ANN, 1),
-            claimed(ANN, 2),
-            claimed(BOB, 1),
-        ]);
+        let state = fold::<Campaign>(&[launched(None, 2), claimed(ANN, 1), claimed(ANN, 2), claimed(BOB, 1)]);
         assert_eq!((state.claims_of(ANN), state.claims_of(BOB)), (2, 1));
         assert!(state.owns(ANN, claim_id(CAMPAIGN, ANN, 2)));
         assert!(!state.owns(ANN, claim_id(CAMPAIGN, ANN, 3)), "never made");
-        assert!(
-            !state.owns(BOB, claim_id(CAMPAIGN, ANN, 1)),
-            "somebody else's"
-        );
+        assert!(!state.owns(BOB, claim_id(CAMPAIGN, ANN, 1)), "somebody else's");
         assert!(!State::default().owns(ANN, claim_id(CAMPAIGN, ANN, 1)));
     }
 

@@ -151,24 +151,11 @@ impl Decider for Claim {
 
     fn decide(state: &State, command: &Command) -> Result<Vec<Event>, Rejection> {
         match command {
-            Command::Hold {
-                campaign,
-                member,
-                order,
-                discount,
-            } => hold(
-                *state,
-                Held {
-                    campaign: *campaign,
-                    member: *member,
-                    order: *order,
-                    discount: *discount,
-                },
-            ),
-            Command::Redeem { order } => redeem(*state, *order),
-            Command::Restore { order } if state.order() == Some(*order) => {
-                Ok(vec![Restored { order: *order }.into()])
+            Command::Hold { campaign, member, order, discount } => {
+                hold(*state, Held { campaign: *campaign, member: *member, order: *order, discount: *discount })
             }
+            Command::Redeem { order } => redeem(*state, *order),
+            Command::Restore { order } if state.order() == Some(*order) => Ok(vec![Restored { order: *order }.into()]),
             Command::Restore { .. } => Ok(vec![]),
         }
     }
@@ -184,9 +171,7 @@ impl Decider for Claim {
 
 fn hold(state: State, wish: Held) -> Result<Vec<Event>, Rejection> {
     if wish.discount.amount < 0 {
-        return Err(Rejection::NegativeDiscount {
-            found: wish.discount,
-        });
+        return Err(Rejection::NegativeDiscount { found: wish.discount });
     }
     match state {
         State::Free => Ok(vec![wish.into()]),
@@ -265,79 +250,49 @@ mod tests {
     #[test]
     fn one_order_holds_redeems_and_gives_back() {
         after([]).when(hold(MINE)).then([held(MINE)]);
-        after([held(MINE)])
-            .when(redeem(MINE))
-            .then([redeemed(MINE)]);
-        after([held(MINE)])
-            .when(restore(MINE))
-            .then([restored(MINE)]);
-        after([held(MINE), redeemed(MINE)])
-            .when(hold(MINE))
-            .then_nothing();
+        after([held(MINE)]).when(redeem(MINE)).then([redeemed(MINE)]);
+        after([held(MINE)]).when(restore(MINE)).then([restored(MINE)]);
+        after([held(MINE), redeemed(MINE)]).when(hold(MINE)).then_nothing();
     }
 
     #[test]
     fn another_order_waits_until_it_is_given_back() {
-        after([held(OTHER)])
-            .when(hold(MINE))
-            .then_rejected(&Rejection::InUse { order: OTHER });
-        after([held(OTHER)])
-            .when(redeem(MINE))
-            .then_rejected(&Rejection::InUse { order: OTHER });
+        after([held(OTHER)]).when(hold(MINE)).then_rejected(&Rejection::InUse { order: OTHER });
+        after([held(OTHER)]).when(redeem(MINE)).then_rejected(&Rejection::InUse { order: OTHER });
         let used = || after([held(OTHER), redeemed(OTHER)]);
-        used()
-            .when(hold(MINE))
-            .then_rejected(&Rejection::AlreadyRedeemed { order: OTHER });
-        used()
-            .when(redeem(MINE))
-            .then_rejected(&Rejection::AlreadyRedeemed { order: OTHER });
-        after([held(OTHER), restored(OTHER)])
-            .when(hold(MINE))
-            .then([held(MINE)]);
+        used().when(hold(MINE)).then_rejected(&Rejection::AlreadyRedeemed { order: OTHER });
+        used().when(redeem(MINE)).then_rejected(&Rejection::AlreadyRedeemed { order: OTHER });
+        after([held(OTHER), restored(OTHER)]).when(hold(MINE)).then([held(MINE)]);
     }
 
     #[test]
     fn what_is_not_held_is_not_redeemed() {
-        after([])
-            .when(redeem(MINE))
-            .then_rejected(&Rejection::NotHeld { order: MINE });
-        after([held(MINE), restored(MINE)])
-            .when(redeem(MINE))
-            .then_rejected(&Rejection::NotHeld { order: MINE });
+        after([]).when(redeem(MINE)).then_rejected(&Rejection::NotHeld { order: MINE });
+        after([held(MINE), restored(MINE)]).when(redeem(MINE)).then_rejected(&Rejection::NotHeld { order: MINE });
     }
 
     #[test]
     fn a_refunded_order_gives_back_what_it_had_redeemed() {
-        after([held(MINE), redeemed(MINE)])
-            .when(restore(MINE))
-            .then([restored(MINE)]);
+        after([held(MINE), redeemed(MINE)]).when(restore(MINE)).then([restored(MINE)]);
     }
 
     #[test]
     fn a_late_or_second_undo_changes_nothing() {
         after([]).when(restore(MINE)).then_nothing();
         after([held(OTHER)]).when(restore(MINE)).then_nothing();
-        after([held(OTHER), redeemed(OTHER)])
-            .when(restore(MINE))
-            .then_nothing();
-        after([held(MINE), restored(MINE), held(OTHER)])
-            .when(restore(MINE))
-            .then_nothing();
+        after([held(OTHER), redeemed(OTHER)]).when(restore(MINE)).then_nothing();
+        after([held(MINE), restored(MINE), held(OTHER)]).when(restore(MINE)).then_nothing();
     }
 
     #[test]
     fn an_order_that_was_revived_holds_it_again() {
-        after([held(MINE), restored(MINE)])
-            .when(hold(MINE))
-            .then([held(MINE)]);
+        after([held(MINE), restored(MINE)]).when(hold(MINE)).then([held(MINE)]);
     }
 
     #[test]
     fn a_discount_never_makes_an_order_dearer() {
         let found = Money::new(-1, Currency::GBP);
-        after([])
-            .when(hold_for(MINE, -1))
-            .then_rejected(&Rejection::NegativeDiscount { found });
+        after([]).when(hold_for(MINE, -1)).then_rejected(&Rejection::NegativeDiscount { found });
     }
 
     proptest! {

@@ -107,12 +107,10 @@ impl PartialEq for Members {
 
 impl FromIterator<MemberId> for Members {
     fn from_iter<I: IntoIterator<Item = MemberId>>(members: I) -> Self {
-        members
-            .into_iter()
-            .fold(Self::default(), |mut all, member| {
-                all.add(member);
-                all
-            })
+        members.into_iter().fold(Self::default(), |mut all, member| {
+            all.add(member);
+            all
+        })
     }
 }
 
@@ -146,11 +144,7 @@ fn merge(target: &mut Vec<u128>, added: &[u128]) {
 /// One base64 string of the sorted entries, big-endian: a snapshot of a million claims is 21 MB, not 60.
 impl Serialize for Members {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let packed: Vec<u8> = self
-            .merged()
-            .iter()
-            .flat_map(|entry| entry.to_be_bytes())
-            .collect();
+        let packed: Vec<u8> = self.merged().iter().flat_map(|entry| entry.to_be_bytes()).collect();
         serializer.serialize_str(&STANDARD.encode(packed))
     }
 }
@@ -161,14 +155,9 @@ impl<'de> Deserialize<'de> for Members {
         let packed = STANDARD.decode(text).map_err(D::Error::custom)?;
         let (entries, rest) = packed.as_chunks::<PACKED>();
         if !rest.is_empty() {
-            return Err(D::Error::custom(
-                "members are not a whole number of entries",
-            ));
+            return Err(D::Error::custom("members are not a whole number of entries"));
         }
-        let all: Vec<u128> = entries
-            .iter()
-            .map(|entry| Uuid::from_bytes(*entry).as_u128())
-            .collect();
+        let all: Vec<u128> = entries.iter().map(|entry| Uuid::from_bytes(*entry).as_u128()).collect();
         if !all.is_sorted() {
             return Err(D::Error::custom("members are not sorted"));
         }
@@ -203,11 +192,7 @@ mod tests {
 
     /// A member whose id looks random, as most do, but follows from `n`.
     fn scattered(n: u64) -> MemberId {
-        let mix = |x: u64| {
-            (x ^ (x >> 29))
-                .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-                .rotate_left(31)
-        };
+        let mix = |x: u64| (x ^ (x >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
         let (high, low) = (mix(n + 1), mix(mix(n + 1)));
         MemberId::from_u128((u128::from(high) << 64) | u128::from(low))
     }
@@ -230,8 +215,7 @@ mod tests {
         assert!(worst <= 24, "{worst} bytes per claim at worst");
         assert!((0..1_000).all(|n| members.count(scattered(n * 997)) == 1));
         assert!((0..1_000).all(|n| members.count(scattered(2_000_000 + n)) == 0));
-        let read: Members =
-            serde_json::from_str(&serde_json::to_string(&members).unwrap()).unwrap();
+        let read: Members = serde_json::from_str(&serde_json::to_string(&members).unwrap()).unwrap();
         assert!(read == members);
         assert!(per_claim(&read) <= 24);
     }
@@ -252,17 +236,12 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_one_string_and_a_damaged_one_is_refused() {
-        let two: Members = [MemberId::from_u128(2), MemberId::from_u128(1)]
-            .into_iter()
-            .collect();
+        let two: Members = [MemberId::from_u128(2), MemberId::from_u128(1)].into_iter().collect();
         let json = serde_json::to_string(&two).unwrap();
         assert_eq!(json, r#""AAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAAAI=""#);
         let swapped = STANDARD.encode([[1; 16], [0; 16]].concat());
         for bad in [STANDARD.encode([0; 15]), swapped, "?".into()] {
-            assert!(
-                serde_json::from_str::<Members>(&format!("\"{bad}\"")).is_err(),
-                "{bad}"
-            );
+            assert!(serde_json::from_str::<Members>(&format!("\"{bad}\"")).is_err(), "{bad}");
         }
     }
 

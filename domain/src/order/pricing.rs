@@ -33,16 +33,11 @@ pub(super) fn price(place: &Place) -> Result<Placed, Rejection> {
     let subtotal = subtotal(&place.lines)?;
     let discount = match &place.coupon {
         None => Money::zero(subtotal.currency),
-        Some((_, terms)) => terms.off(subtotal).map_err(|why| Rejection::Coupon {
-            detail: why.to_string(),
-        })?,
+        Some((_, terms)) => terms.off(subtotal).map_err(|why| Rejection::Coupon { detail: why.to_string() })?,
     };
     let total = subtotal.minus(discount)?;
     if let Some(expected) = place.expected_total.filter(|expected| *expected != total) {
-        return Err(Rejection::PriceChanged {
-            expected,
-            actual: total,
-        });
+        return Err(Rejection::PriceChanged { expected, actual: total });
     }
     Ok(Placed {
         buyer: place.buyer,
@@ -67,10 +62,7 @@ fn subtotal(lines: &[Wanted]) -> Result<Money, Rejection> {
     let mut sum = Money::zero(first.unit_price.currency);
     for (index, line) in lines.iter().enumerate() {
         if !(1..=UNITS_MAX).contains(&line.quantity) {
-            return Err(Rejection::Quantity {
-                line: index,
-                found: line.quantity.into(),
-            });
+            return Err(Rejection::Quantity { line: index, found: line.quantity.into() });
         }
         if line.unit_price.amount < 0 {
             return Err(Rejection::Price { line: index });
@@ -89,29 +81,20 @@ fn lines(place: &Place, discount: Money) -> Result<Arc<[Line]>, Rejection> {
     let shares = if discount.amount == 0 {
         vec![discount; gross.len()]
     } else {
-        discount.split(
-            &gross
-                .iter()
-                .map(|amount| amount.amount.unsigned_abs())
-                .collect::<Vec<_>>(),
-        )
+        discount.split(&gross.iter().map(|amount| amount.amount.unsigned_abs()).collect::<Vec<_>>())
     };
-    let priced = place
-        .lines
-        .iter()
-        .zip(gross.iter().zip(shares))
-        .map(|(line, (gross, share))| {
-            Ok(Line {
-                product: line.product.clone(),
-                sku: line.sku.clone(),
-                name: Arc::clone(&line.name),
-                category: line.category.clone(),
-                seller: line.seller.clone(),
-                unit_price: line.unit_price,
-                quantity: line.quantity,
-                amount: gross.minus(share)?,
-            })
-        });
+    let priced = place.lines.iter().zip(gross.iter().zip(shares)).map(|(line, (gross, share))| {
+        Ok(Line {
+            product: line.product.clone(),
+            sku: line.sku.clone(),
+            name: Arc::clone(&line.name),
+            category: line.category.clone(),
+            seller: line.seller.clone(),
+            unit_price: line.unit_price,
+            quantity: line.quantity,
+            amount: gross.minus(share)?,
+        })
+    });
     priced.collect::<Result<Vec<_>, Rejection>>().map(Arc::from)
 }
 

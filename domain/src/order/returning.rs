@@ -34,10 +34,7 @@ pub(super) fn open(
         return Ok(None);
     }
     if *state.situation() != Situation::Delivered {
-        return Err(Rejection::NotNow {
-            wish: "returning",
-            situation: state.situation().name(),
-        });
+        return Err(Rejection::NotNow { wish: "returning", situation: state.situation().name() });
     }
     if wishes.is_empty() {
         return Err(Rejection::NoLines);
@@ -52,13 +49,7 @@ pub(super) fn open(
     for line in &lines {
         refund = refund.plus(line.amount)?;
     }
-    Ok(Some(ReturnOpened {
-        return_id,
-        lines,
-        refund,
-        why: String::new(),
-        backdated: None,
-    }))
+    Ok(Some(ReturnOpened { return_id, lines, refund, why: String::new(), backdated: None }))
 }
 
 /// Takes one wish's units from the order's lines, in their order.
@@ -70,10 +61,7 @@ fn take(
     lines: &mut Vec<Sold>,
 ) -> Result<(), Rejection> {
     let mut missing = wish.quantity;
-    for (index, line) in (0_u32..)
-        .zip(placed.lines.iter())
-        .filter(|(_, line)| wish.matches(line))
-    {
+    for (index, line) in (0_u32..).zip(placed.lines.iter()).filter(|(_, line)| wish.matches(line)) {
         let before = taken.get(&index).copied().unwrap_or(0);
         let units = missing.min(line.quantity.saturating_sub(before));
         if units == 0 {
@@ -85,9 +73,7 @@ fn take(
         // The share of all units sent back so far, less what was given back before: however a line is
         // returned in parts, the parts add up to exactly what was paid for it.
         let due = line.amount.fraction(after.into(), line.quantity.into());
-        let given = refunded
-            .insert(index, due)
-            .unwrap_or_else(|| Money::zero(due.currency));
+        let given = refunded.insert(index, due).unwrap_or_else(|| Money::zero(due.currency));
         lines.push(Sold {
             line: index,
             product: line.product.clone(),
@@ -100,24 +86,12 @@ fn take(
         return Ok(());
     }
     let remaining = wish.quantity - missing;
-    Err(Rejection::NothingToReturn {
-        sku: wish.sku.clone(),
-        requested: wish.quantity,
-        remaining,
-    })
+    Err(Rejection::NothingToReturn { sku: wish.sku.clone(), requested: wish.quantity, remaining })
 }
 
 /// Records a complete return; one that is not open is complete already.
-pub(super) fn finish(state: &State, placed: &Placed, return_id: ReturnId) -> Vec<Event> {
-    let done = state.returns.get(&return_id).map(|opened| {
-        Returned {
-            return_id,
-            buyer: placed.buyer,
-            lines: opened.lines.clone(),
-            refund: opened.refund,
-            region: placed.region.clone(),
-        }
-        .into()
-    });
-    done.into_iter().collect()
+pub(super) fn finish(state: &State, placed: &Placed, return_id: ReturnId) -> Option<Event> {
+    let opened = state.returns.get(&return_id)?;
+    let (buyer, region) = (placed.buyer, placed.region.clone());
+    Some(Returned { return_id, buyer, lines: opened.lines.clone(), refund: opened.refund, region }.into())
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Command, Coupon, Event, Placed, Rejection, ReturnOpened, SkuAllocation};
+use super::{Coupon, Event, Placed, Rejection, ReturnOpened, SkuAllocation};
 use crate::{
     ids::{ClaimId, DeliveryId, PaymentId, ReturnId},
     money::Money,
@@ -70,10 +70,7 @@ impl Situation {
     /// True while nothing has been paid and the order may still expire.
     #[must_use]
     pub const fn unpaid(&self) -> bool {
-        matches!(
-            self,
-            Self::Placed | Self::Reserved | Self::Unpaid | Self::Paying { .. }
-        )
+        matches!(self, Self::Placed | Self::Reserved | Self::Unpaid | Self::Paying { .. })
     }
 
     /// True when nothing is left to do, returns aside.
@@ -172,11 +169,7 @@ impl State {
     /// The payment method given at placing, until it was tried.
     #[must_use]
     pub fn untried_method(&self) -> Option<&str> {
-        if self.method.is_some() {
-            None
-        } else {
-            self.placed()?.payment_method.as_deref()
-        }
+        if self.method.is_some() { None } else { self.placed()?.payment_method.as_deref() }
     }
 
     /// The method of the newest payment.
@@ -217,37 +210,14 @@ impl State {
         if !self.claimed.is_empty() {
             undo.push(Undo::Restock(Arc::clone(&self.claimed)));
         }
-        if let Some(Coupon { claim, .. }) = self.placed().and_then(|placed| placed.coupon.as_ref())
-        {
+        if let Some(Coupon { claim, .. }) = self.placed().and_then(|placed| placed.coupon.as_ref()) {
             undo.push(Undo::RestoreCoupon(*claim));
         }
         undo
     }
 
-    pub(super) fn not_now(&self, command: &Command) -> Rejection {
-        let wish = match command {
-            Command::Place(_) => "placing",
-            Command::RecordReserved { .. } => "reserving",
-            Command::RecordCouponHeld => "holding a coupon",
-            Command::Refuse { .. } => "refusing",
-            Command::RequestPayment { .. } => "paying",
-            Command::RecordPaymentFailed { .. } | Command::RecordPaid { .. } => {
-                "recording a payment"
-            }
-            Command::Confirm => "confirming",
-            Command::RecordDeliveryRequested { .. } => "requesting a delivery",
-            Command::RecordDelivered | Command::RecordUndeliverable { .. } => {
-                "recording a delivery"
-            }
-            Command::Expire { .. } => "expiring",
-            Command::Cancel { .. } => "cancelling",
-            Command::Close => "closing",
-            Command::OpenReturn { .. } | Command::RecordReturned { .. } => "returning",
-        };
-        Rejection::NotNow {
-            wish,
-            situation: self.situation.name(),
-        }
+    pub(super) const fn not_now(&self, wish: &'static str) -> Rejection {
+        Rejection::NotNow { wish, situation: self.situation.name() }
     }
 
     /// The state after one more event.
@@ -268,24 +238,16 @@ impl State {
             }
             Event::CouponHeld(_) => {
                 self.coupon_held = true;
-                self.situation = if self.captured.is_some() {
-                    Situation::Paid
-                } else {
-                    Situation::Unpaid
-                };
+                self.situation = if self.captured.is_some() { Situation::Paid } else { Situation::Unpaid };
             }
             Event::Refused(refused) => {
                 self.claimed = Arc::from(refused.claimed.as_slice());
-                self.situation = Situation::Ending {
-                    reason: Reason::Refused,
-                };
+                self.situation = Situation::Ending { reason: Reason::Refused };
             }
             Event::PaymentRequested(requested) => {
                 self.method = Some(requested.method.clone());
                 self.pending = Some(requested.payment);
-                self.situation = Situation::Paying {
-                    payment: requested.payment,
-                };
+                self.situation = Situation::Paying { payment: requested.payment };
             }
             Event::PaymentFailed(_) => {
                 self.pending = None;
@@ -301,9 +263,7 @@ impl State {
                 self.situation = Situation::Confirmed;
             }
             Event::DeliveryRequested(requested) => {
-                self.situation = Situation::Delivering {
-                    delivery: requested.delivery,
-                };
+                self.situation = Situation::Delivering { delivery: requested.delivery };
             }
             Event::Delivered(_) => self.situation = Situation::Delivered,
             Event::ReturnOpened(opened) => self.open_return(opened),
@@ -325,21 +285,9 @@ impl State {
             _ => Reason::Refused,
         };
         match event {
-            Event::Undeliverable(_) => {
-                self.situation = Situation::Ending {
-                    reason: Reason::Undeliverable,
-                }
-            }
-            Event::Expired(_) => {
-                self.situation = Situation::Ending {
-                    reason: Reason::Expired,
-                }
-            }
-            Event::Cancelled(_) => {
-                self.situation = Situation::Ending {
-                    reason: Reason::Cancelled,
-                }
-            }
+            Event::Undeliverable(_) => self.situation = Situation::Ending { reason: Reason::Undeliverable },
+            Event::Expired(_) => self.situation = Situation::Ending { reason: Reason::Expired },
+            Event::Cancelled(_) => self.situation = Situation::Ending { reason: Reason::Cancelled },
             Event::PaidLate(late) => {
                 self.pending = self.pending.filter(|pending| *pending != late.payment);
                 self.captured = Some((late.payment, late.amount));
@@ -365,10 +313,7 @@ impl State {
         for line in &opened.lines {
             let units = self.returned.entry(line.line).or_default();
             *units = units.saturating_add(line.quantity);
-            let money = self
-                .refunded
-                .entry(line.line)
-                .or_insert_with(|| Money::zero(line.amount.currency));
+            let money = self.refunded.entry(line.line).or_insert_with(|| Money::zero(line.amount.currency));
             money.amount = money.amount.saturating_add(line.amount.amount);
         }
         self.returns.insert(opened.return_id, opened.clone());

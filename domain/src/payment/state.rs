@@ -79,6 +79,8 @@ pub struct Refund {
     pub key: Uuid,
     /// What became of it.
     pub outcome: Outcome,
+    /// How often the provider was asked.
+    pub attempts: u32,
 }
 
 /// What became of a refund.
@@ -115,19 +117,21 @@ impl Details {
     #[must_use]
     pub fn captured(&self) -> Option<(Money, &str)> {
         match &self.situation {
-            Situation::Captured {
-                amount, reference, ..
-            } => Some((*amount, reference)),
+            Situation::Captured { amount, reference, .. } => Some((*amount, reference)),
             _ => None,
         }
     }
 
     /// The refunds that the provider has not answered yet.
     pub fn pending_refunds(&self) -> impl Iterator<Item = (RefundId, Refund)> + '_ {
-        self.refunds
-            .iter()
-            .filter(|(_, refund)| refund.outcome == Outcome::Pending)
-            .map(|(id, refund)| (*id, *refund))
+        self.refunds.iter().filter(|(_, refund)| refund.outcome == Outcome::Pending).map(|(id, refund)| (*id, *refund))
+    }
+
+    /// A refund that the provider refused, though not for good yet: fewer than `attempts` times.
+    #[must_use]
+    pub fn failed_refund(&self, attempts: u32) -> Option<(RefundId, Refund)> {
+        let failed = |refund: &Refund| refund.outcome == Outcome::Failed && refund.attempts < attempts;
+        self.refunds.iter().find(|(_, refund)| failed(refund)).map(|(id, refund)| (*id, *refund))
     }
 
     /// How much was given back.
@@ -144,11 +148,7 @@ impl Details {
 
     /// The sum saturates: decisions keep it below the captured amount, and a fold never fails.
     fn sum_of(&self, counts: impl Fn(Outcome) -> bool) -> Money {
-        let amounts = self
-            .refunds
-            .values()
-            .filter(|refund| counts(refund.outcome))
-            .map(|refund| refund.amount.amount);
+        let amounts = self.refunds.values().filter(|refund| counts(refund.outcome)).map(|refund| refund.amount.amount);
         Money::new(amounts.fold(0, i64::saturating_add), self.amount.currency)
     }
 }

@@ -45,11 +45,5 @@ pub fn next(state: &State, now: Timestamp, chase: bool) -> Next<Step> {
             units: delivery.units,
         });
     }
-    if delivery.situation.is_final() {
-        Next::Done
-    } else {
-        Next::Await {
-            until: now.checked_add(CHASE_AFTER).ok(),
-        }
-    }
+    if delivery.situation.is_final() { Next::Done } else { Next::Await { until: now.checked_add(CHASE_AFTER).ok() } }
 }

@@ -141,15 +141,10 @@ pub fn next(state: &State, now: Timestamp) -> Next<Step> {
     let over = now >= placed.expires_at;
     Next::Do(match state.situation() {
         Situation::Absent => return Next::Done,
-        Situation::Placed | Situation::Reserved | Situation::Unpaid
-            if over && state.captured().is_none() =>
-        {
+        Situation::Placed | Situation::Reserved | Situation::Unpaid if over && state.captured().is_none() => {
             Step::Expire
         }
-        Situation::Placed => Step::Reserve {
-            units: units_per_sku(&placed.lines),
-            expires_at: placed.expires_at,
-        },
+        Situation::Placed => Step::Reserve { units: units_per_sku(&placed.lines), expires_at: placed.expires_at },
         Situation::Reviving => Step::Reserve {
             units: units_per_sku(&placed.lines),
             expires_at: now.checked_add(REVIVAL_HOLD).unwrap_or(now),
@@ -163,41 +158,23 @@ pub fn next(state: &State, now: Timestamp) -> Next<Step> {
             },
             None => return Next::Done,
         },
-        Situation::Unpaid if placed.total.amount == 0 => Step::Waive {
-            amount: placed.total,
-        },
+        Situation::Unpaid if placed.total.amount == 0 => Step::Waive { amount: placed.total },
         Situation::Unpaid => match state.untried_method() {
-            Some(method) => Step::Pay {
-                method: method.to_owned(),
-            },
+            Some(method) => Step::Pay { method: method.to_owned() },
             None => {
-                return Next::Await {
-                    until: Some(placed.expires_at),
-                };
+                return Next::Await { until: Some(placed.expires_at) };
             }
         },
         Situation::Paying { payment } => Step::Settle { payment: *payment },
-        Situation::Paid => Step::Claim {
-            skus: skus(),
-            coupon: placed.coupon.as_ref().map(|coupon| coupon.claim),
-        },
+        Situation::Paid => Step::Claim { skus: skus(), coupon: placed.coupon.as_ref().map(|coupon| coupon.claim) },
         Situation::Confirmed => Step::Deliver {
             region: placed.region.clone(),
             address: placed.ship_to.clone(),
-            units: placed
-                .lines
-                .iter()
-                .map(|line| u64::from(line.quantity))
-                .sum(),
+            units: placed.lines.iter().map(|line| u64::from(line.quantity)).sum(),
         },
-        Situation::Delivering { delivery } => Step::Follow {
-            delivery: *delivery,
-        },
+        Situation::Delivering { delivery } => Step::Follow { delivery: *delivery },
         Situation::Delivered => return returning(state),
-        Situation::Ending { .. } => Step::Undo {
-            held: state.undo(),
-            skus: skus(),
-        },
+        Situation::Ending { .. } => Step::Undo { held: state.undo(), skus: skus() },
         Situation::Closed { .. } => match state.pending_payment() {
             Some(payment) => Step::Settle { payment },
             None => return Next::Done,
@@ -208,39 +185,22 @@ pub fn next(state: &State, now: Timestamp) -> Next<Step> {
 fn returning(state: &State) -> Next<Step> {
     let open: Vec<_> = state.open_returns().cloned().collect();
     match (state.placed(), state.captured()) {
-        (Some(placed), Some((payment, _))) if !open.is_empty() => Next::Do(Step::Return {
-            open,
-            payment,
-            buyer: placed.buyer,
-            region: placed.region.clone(),
-        }),
+        (Some(placed), Some((payment, _))) if !open.is_empty() => {
+            Next::Do(Step::Return { open, payment, buyer: placed.buyer, region: placed.region.clone() })
+        }
         _ => Next::Done,
     }
 }
 
 /// What a payment's outcome means for the order that asked for it; `None` while it means nothing yet.
 #[must_use]
-pub fn settle(
-    payment: PaymentId,
-    seen: &payment::State,
-    order: &State,
-    now: Timestamp,
-) -> Option<Command> {
+pub fn settle(payment: PaymentId, seen: &payment::State, order: &State, now: Timestamp) -> Option<Command> {
     use payment::Situation as Seen;
     let over = order.situation().unpaid() && order.expires_at().is_some_and(|at| now >= at);
     match &seen.details()?.situation {
-        Seen::Captured { amount, .. } => Some(Command::RecordPaid {
-            payment,
-            amount: *amount,
-        }),
-        Seen::Declined { reason } => Some(Command::RecordPaymentFailed {
-            payment,
-            why: reason.clone(),
-        }),
-        Seen::Cancelled | Seen::Voided => Some(Command::RecordPaymentFailed {
-            payment,
-            why: "cancelled".into(),
-        }),
+        Seen::Captured { amount, .. } => Some(Command::RecordPaid { payment, amount: *amount }),
+        Seen::Declined { reason } => Some(Command::RecordPaymentFailed { payment, why: reason.clone() }),
+        Seen::Cancelled | Seen::Voided => Some(Command::RecordPaymentFailed { payment, why: "cancelled".into() }),
         Seen::Requested | Seen::Authorized { .. } => over.then_some(Command::Expire { now }),
     }
 }
@@ -251,9 +211,7 @@ pub fn follow(seen: &delivery::State) -> Option<Command> {
     use delivery::Situation as Seen;
     match &seen.details()?.situation {
         Seen::Delivered { .. } => Some(Command::RecordDelivered),
-        Seen::Failed { reason } => Some(Command::RecordUndeliverable {
-            why: reason.clone(),
-        }),
+        Seen::Failed { reason } => Some(Command::RecordUndeliverable { why: reason.clone() }),
         Seen::Requested | Seen::Booked | Seen::Dispatched => None,
     }
 }
@@ -262,8 +220,5 @@ pub fn follow(seen: &delivery::State) -> Option<Command> {
 pub fn allocations(
     parts: impl IntoIterator<Item = (Sku, Vec<crate::stock::Allocation>)>,
 ) -> Arc<[crate::order::SkuAllocation]> {
-    parts
-        .into_iter()
-        .map(|(sku, from)| crate::order::SkuAllocation { sku, from })
-        .collect()
+    parts.into_iter().map(|(sku, from)| crate::order::SkuAllocation { sku, from }).collect()
 }

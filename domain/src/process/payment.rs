@@ -6,6 +6,7 @@
 //! | authorized | capture |
 //! | cancelled, outcome unknown | void |
 //! | captured, with a pending refund | refund |
+//! | captured, with a refund that was refused | ask for it again, a few times, under a new key |
 //!
 //! Each step names the idempotency key that is already stored, so asking twice is asking once.
 
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use super::Next;
 use crate::{
-    ids::RefundId,
+    ids::{RefundId, derive},
     money::Money,
     payment::{Details, Situation, State},
 };
@@ -57,7 +58,19 @@ pub enum Step {
         /// The provider's reference of the capture.
         capture: String,
     },
+    /// Ask for a refused refund again.
+    RefundAgain {
+        /// Which refund.
+        refund: RefundId,
+        /// The new attempt's idempotency key.
+        key: Uuid,
+        /// How much.
+        amount: Money,
+    },
 }
+
+/// How often the provider is asked for a refund before it is left to an operator.
+pub const REFUND_ATTEMPTS_MAX: u32 = 6;
 
 /// Names what is due next for a payment.
 #[must_use]
@@ -67,16 +80,10 @@ pub fn next(state: &State) -> Next<Step> {
     };
     let (key, amount) = (payment.key, payment.amount);
     match &payment.situation {
-        Situation::Requested => Next::Do(Step::Authorize {
-            key,
-            amount,
-            method: payment.method.clone(),
-        }),
-        Situation::Authorized { reference } => Next::Do(Step::Capture {
-            key: payment.capture_key(),
-            amount,
-            authorization: reference.clone(),
-        }),
+        Situation::Requested => Next::Do(Step::Authorize { key, amount, method: payment.method.clone() }),
+        Situation::Authorized { reference } => {
+            Next::Do(Step::Capture { key: payment.capture_key(), amount, authorization: reference.clone() })
+        }
         Situation::Cancelled => Next::Do(Step::Void { key, amount }),
         Situation::Captured { reference, .. } => refund(payment, reference),
         Situation::Declined { .. } | Situation::Voided => Next::Done,
@@ -84,15 +91,54 @@ pub fn next(state: &State) -> Next<Step> {
 }
 
 fn refund(payment: &Details, capture: &str) -> Next<Step> {
-    payment
-        .pending_refunds()
-        .next()
-        .map_or(Next::Done, |(refund, pending)| {
-            Next::Do(Step::Refund {
-                refund,
-                key: pending.key,
-                amount: pending.amount,
-                capture: capture.to_owned(),
-            })
-        })
+    if let Some((refund, pending)) = payment.pending_refunds().next() {
+        let (key, amount, capture) = (pending.key, pending.amount, capture.to_owned());
+        return Next::Do(Step::Refund { refund, key, amount, capture });
+    }
+    payment.failed_refund(REFUND_ATTEMPTS_MAX).map_or(Next::Done, |(refund, failed)| {
+        let key = derive(failed.key, "again", &[]);
+        Next::Do(Step::RefundAgain { refund, key, amount: failed.amount })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        decider::fold,
+        ids::{MemberId, OrderId},
+        money::Currency,
+        payment::{Captured, Event, Payment, RefundFailed, RefundRequested, Requested},
+    };
+
+    fn captured() -> Vec<Event> {
+        let amount = Money::new(500, Currency::GBP);
+        let (order, buyer, key) = (OrderId::from_u128(1), MemberId::from_u128(2), Uuid::from_u128(3));
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        vec![
+            Requested { order, buyer, amount, method: "tok".into(), key }.into(),
+            Captured { amount, reference: "cap".into(), at }.into(),
+        ]
+    }
+
+    #[test]
+    fn a_refused_refund_is_asked_for_again_under_new_keys_and_then_left_to_an_operator() {
+        let (refund, amount) = (RefundId::from_u128(4), Money::new(500, Currency::GBP));
+        let mut history = captured();
+        let mut keys = vec![Uuid::from_u128(5)];
+        history.push(RefundRequested { refund, amount, key: keys[0] }.into());
+        loop {
+            history.push(RefundFailed { refund, reason: "no".into() }.into());
+            match next(&fold::<Payment>(&history)) {
+                Next::Do(Step::RefundAgain { key, .. }) => {
+                    assert!(!keys.contains(&key), "the same key again is the same refusal again");
+                    keys.push(key);
+                    history.push(RefundRequested { refund, amount, key }.into());
+                }
+                Next::Done => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(keys.len(), REFUND_ATTEMPTS_MAX as usize);
+    }
 }

@@ -41,12 +41,10 @@ pub fn next(id: ReturnId, state: &State, payment: &payment::State) -> Next<Step>
             _ => Next::Done,
         };
     };
-    let refund = payment
-        .details()
-        .and_then(|details| details.refunds.get(&refund_id(id)));
+    let refund = payment.details().and_then(|details| details.refunds.get(&refund_id(id)));
     match refund.map(|refund| refund.outcome) {
         Some(Outcome::Refunded) => Next::Do(Step::Complete),
-        // A pending refund is the payment process's to finish; a failed one is an operator's.
+        // A pending refund is the payment process's to finish, a failed one its to try again.
         Some(Outcome::Pending | Outcome::Failed) => Next::Await { until: None },
         None => Next::Do(Step::RestockAndRefund {
             warehouse: warehouse.clone(),

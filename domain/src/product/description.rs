@@ -106,9 +106,7 @@ impl Description {
         }
         few("categories", self.categories.len(), CATEGORIES_MAX)?;
         few("attributes", self.attributes.len(), ATTRIBUTES_MAX)?;
-        self.attributes
-            .iter()
-            .try_for_each(|(name, value)| value.check(name))
+        self.attributes.iter().try_for_each(|(name, value)| value.check(name))
     }
 
     /// The last step of the category path: where the product itself stands.
@@ -126,13 +124,9 @@ impl Attribute {
             Self::Number { value, unit } => {
                 if !is_decimal(value) {
                     let value = value.chars().take(NUMBER_MAX).collect();
-                    return Err(Rejection::InvalidNumber {
-                        attribute: name.to_owned(),
-                        value,
-                    });
+                    return Err(Rejection::InvalidNumber { attribute: name.to_owned(), value });
                 }
-                unit.as_deref()
-                    .map_or(Ok(()), |unit| required("unit", unit, ATTRIBUTE_MAX))
+                unit.as_deref().map_or(Ok(()), |unit| required("unit", unit, ATTRIBUTE_MAX))
             }
             Self::Flag(_) => Ok(()),
         }
@@ -156,27 +150,12 @@ impl Variant {
 
 /// A price is more than nothing.
 pub(super) fn positive(sku: &Sku, price: Money) -> Result<(), Rejection> {
-    if price.amount > 0 {
-        Ok(())
-    } else {
-        Err(Rejection::InvalidPrice {
-            sku: sku.clone(),
-            price,
-        })
-    }
+    if price.amount > 0 { Ok(()) } else { Err(Rejection::InvalidPrice { sku: sku.clone(), price }) }
 }
 
 /// A list has at most `limit` entries.
 pub(super) fn few(field: &'static str, found: usize, limit: usize) -> Result<(), Rejection> {
-    if found <= limit {
-        Ok(())
-    } else {
-        Err(Rejection::TooMany {
-            field,
-            found,
-            limit,
-        })
-    }
+    if found <= limit { Ok(()) } else { Err(Rejection::TooMany { field, found, limit }) }
 }
 
 fn required(field: &'static str, text: &str, limit: usize) -> Result<(), Rejection> {
@@ -189,17 +168,10 @@ fn required(field: &'static str, text: &str, limit: usize) -> Result<(), Rejecti
 fn short(field: &'static str, text: &str, limit: usize) -> Result<(), Rejection> {
     let found = text.chars().count();
     if found > limit {
-        return Err(Rejection::TooLong {
-            field,
-            found,
-            limit,
-        });
+        return Err(Rejection::TooLong { field, found, limit });
     }
     // Some databases refuse a NUL, and a terminal obeys an escape sequence.
-    if text
-        .chars()
-        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-    {
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         return Err(Rejection::ControlCharacter { field });
     }
     Ok(())
@@ -207,16 +179,11 @@ fn short(field: &'static str, text: &str, limit: usize) -> Result<(), Rejection>
 
 /// An absolute http or https URL with a host and nothing that could break out of an attribute in a page.
 fn is_http_url(url: &str) -> bool {
-    let Some(rest) = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))
-    else {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
         return false;
     };
     rest.starts_with(|c: char| c.is_alphanumeric() || c == '[')
-        && !rest.contains(|c: char| {
-            c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | '\\')
-        })
+        && !rest.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | '\\'))
 }
 
 /// An optional minus, digits, and perhaps a point with digits after it.
@@ -243,164 +210,49 @@ mod tests {
     }
 
     fn number(value: &str) -> Description {
-        let value = Attribute::Number {
-            value: value.into(),
-            unit: None,
-        };
-        Description {
-            attributes: BTreeMap::from([("weight".into(), value)]),
-            ..plain()
-        }
+        let value = Attribute::Number { value: value.into(), unit: None };
+        Description { attributes: BTreeMap::from([("weight".into(), value)]), ..plain() }
     }
 
     #[test]
     fn every_text_and_list_has_its_limit_and_says_so() {
-        let long = |field, limit| {
-            Err(Rejection::TooLong {
-                field,
-                found: limit + 1,
-                limit,
-            })
-        };
-        let many = |field, limit| {
-            Err(Rejection::TooMany {
-                field,
-                found: limit + 1,
-                limit,
-            })
-        };
+        let long = |field, limit| Err(Rejection::TooLong { field, found: limit + 1, limit });
+        let many = |field, limit| Err(Rejection::TooMany { field, found: limit + 1, limit });
         let x = |n: usize| "é".repeat(n);
         let image = |n: usize| format!("https://{}", "a".repeat(n - 8));
 
         assert_eq!(plain().check(), Ok(()));
-        assert_eq!(
-            Description {
-                name: x(NAME_MAX),
-                ..plain()
-            }
-            .check(),
-            Ok(())
-        );
-        assert_eq!(
-            Description {
-                name: x(NAME_MAX + 1),
-                ..plain()
-            }
-            .check(),
-            long("name", NAME_MAX)
-        );
-        assert_eq!(
-            Description {
-                name: " ".into(),
-                ..plain()
-            }
-            .check(),
-            Err(Rejection::Missing { field: "name" })
-        );
-        assert_eq!(
-            Description {
-                text: x(TEXT_MAX + 1),
-                ..plain()
-            }
-            .check(),
-            long("text", TEXT_MAX)
-        );
+        assert_eq!(Description { name: x(NAME_MAX), ..plain() }.check(), Ok(()));
+        assert_eq!(Description { name: x(NAME_MAX + 1), ..plain() }.check(), long("name", NAME_MAX));
+        assert_eq!(Description { name: " ".into(), ..plain() }.check(), Err(Rejection::Missing { field: "name" }));
+        assert_eq!(Description { text: x(TEXT_MAX + 1), ..plain() }.check(), long("text", TEXT_MAX));
         let keywords = vec!["k".to_owned(); KEYWORDS_MAX + 1];
-        assert_eq!(
-            Description {
-                keywords,
-                ..plain()
-            }
-            .check(),
-            many("keywords", KEYWORDS_MAX)
-        );
+        assert_eq!(Description { keywords, ..plain() }.check(), many("keywords", KEYWORDS_MAX));
         let keywords = vec![x(KEYWORD_MAX + 1)];
-        assert_eq!(
-            Description {
-                keywords,
-                ..plain()
-            }
-            .check(),
-            long("keyword", KEYWORD_MAX)
-        );
+        assert_eq!(Description { keywords, ..plain() }.check(), long("keyword", KEYWORD_MAX));
         let images = vec![image(20); IMAGES_MAX + 1];
-        assert_eq!(
-            Description { images, ..plain() }.check(),
-            many("images", IMAGES_MAX)
-        );
+        assert_eq!(Description { images, ..plain() }.check(), many("images", IMAGES_MAX));
         let images = vec![image(IMAGE_MAX + 1)];
-        assert_eq!(
-            Description { images, ..plain() }.check(),
-            long("image", IMAGE_MAX)
-        );
+        assert_eq!(Description { images, ..plain() }.check(), long("image", IMAGE_MAX));
         let categories = vec![CategoryId::new("home").unwrap(); CATEGORIES_MAX + 1];
-        assert_eq!(
-            Description {
-                categories,
-                ..plain()
-            }
-            .check(),
-            many("categories", CATEGORIES_MAX)
-        );
-        let attributes = (0..=ATTRIBUTES_MAX)
-            .map(|n| (n.to_string(), Attribute::Flag(true)))
-            .collect();
-        assert_eq!(
-            Description {
-                attributes,
-                ..plain()
-            }
-            .check(),
-            many("attributes", ATTRIBUTES_MAX)
-        );
+        assert_eq!(Description { categories, ..plain() }.check(), many("categories", CATEGORIES_MAX));
+        let attributes = (0..=ATTRIBUTES_MAX).map(|n| (n.to_string(), Attribute::Flag(true))).collect();
+        assert_eq!(Description { attributes, ..plain() }.check(), many("attributes", ATTRIBUTES_MAX));
         let attributes = BTreeMap::from([("care".into(), Attribute::Text(x(ATTRIBUTE_MAX + 1)))]);
-        assert_eq!(
-            Description {
-                attributes,
-                ..plain()
-            }
-            .check(),
-            long("attribute", ATTRIBUTE_MAX)
-        );
+        assert_eq!(Description { attributes, ..plain() }.check(), long("attribute", ATTRIBUTE_MAX));
         let text = "line\nline\0".to_owned();
-        assert_eq!(
-            Description { text, ..plain() }.check(),
-            Err(Rejection::ControlCharacter { field: "text" })
-        );
+        assert_eq!(Description { text, ..plain() }.check(), Err(Rejection::ControlCharacter { field: "text" }));
     }
 
     #[test]
     fn an_image_is_an_absolute_web_address() {
-        for good in [
-            "http://a.example/1.jpg",
-            "https://a.example/b?c=d#e",
-            "https://[::1]/x",
-        ] {
-            assert_eq!(
-                Description {
-                    images: vec![good.into()],
-                    ..plain()
-                }
-                .check(),
-                Ok(()),
-                "{good}"
-            );
+        for good in ["http://a.example/1.jpg", "https://a.example/b?c=d#e", "https://[::1]/x"] {
+            assert_eq!(Description { images: vec![good.into()], ..plain() }.check(), Ok(()), "{good}");
         }
-        for bad in [
-            "",
-            "a.jpg",
-            "ftp://a/b",
-            "javascript:alert(1)",
-            "https://",
-            "https:///x",
-            "https://a/\"x",
-            "http://a b",
-        ] {
-            let refused = Description {
-                images: vec![bad.into()],
-                ..plain()
-            }
-            .check();
+        for bad in
+            ["", "a.jpg", "ftp://a/b", "javascript:alert(1)", "https://", "https:///x", "https://a/\"x", "http://a b"]
+        {
+            let refused = Description { images: vec![bad.into()], ..plain() }.check();
             assert_eq!(refused, Err(Rejection::InvalidImage { url: bad.into() }));
         }
     }
@@ -411,10 +263,7 @@ mod tests {
             assert_eq!(number(good).check(), Ok(()), "{good}");
         }
         for bad in ["", "-", ".5", "1.", "1e3", "1,5", "NaN", "--1", "1.2.3"] {
-            let refused = Rejection::InvalidNumber {
-                attribute: "weight".into(),
-                value: bad.into(),
-            };
+            let refused = Rejection::InvalidNumber { attribute: "weight".into(), value: bad.into() };
             assert_eq!(number(bad).check(), Err(refused));
         }
     }
@@ -422,19 +271,10 @@ mod tests {
     #[test]
     fn attributes_read_well_in_the_log() {
         let json = |attribute: &Attribute| serde_json::to_string(attribute).unwrap();
-        assert_eq!(
-            json(&Attribute::Text("cotton".into())),
-            r#"{"text":"cotton"}"#
-        );
+        assert_eq!(json(&Attribute::Text("cotton".into())), r#"{"text":"cotton"}"#);
         assert_eq!(json(&Attribute::Flag(true)), r#"{"flag":true}"#);
-        let weight = Attribute::Number {
-            value: "1.5".into(),
-            unit: Some("kg".into()),
-        };
+        let weight = Attribute::Number { value: "1.5".into(), unit: Some("kg".into()) };
         assert_eq!(json(&weight), r#"{"number":{"value":"1.5","unit":"kg"}}"#);
-        assert_eq!(
-            serde_json::from_str::<Attribute>(&json(&weight)).unwrap(),
-            weight
-        );
+        assert_eq!(serde_json::from_str::<Attribute>(&json(&weight)).unwrap(), weight);
     }
 }

@@ -26,47 +26,23 @@ fn minute(n: i64) -> Timestamp {
 }
 
 fn opened() -> Event {
-    Opened {
-        sku: sku(),
-        product: product(),
-    }
-    .into()
+    Opened { sku: sku(), product: product() }.into()
 }
 
 fn received(warehouse: &str, quantity: u32) -> Event {
-    Received {
-        warehouse: at(warehouse),
-        quantity,
-    }
-    .into()
+    Received { warehouse: at(warehouse), quantity }.into()
 }
 
 fn from(parts: &[(&str, u32)]) -> Vec<Allocation> {
-    parts
-        .iter()
-        .map(|(warehouse, quantity)| Allocation {
-            warehouse: at(warehouse),
-            quantity: *quantity,
-        })
-        .collect()
+    parts.iter().map(|(warehouse, quantity)| Allocation { warehouse: at(warehouse), quantity: *quantity }).collect()
 }
 
 fn reserved(n: u128, parts: &[(&str, u32)]) -> Event {
-    Reserved {
-        order: order(n),
-        allocations: from(parts),
-        expires_at: minute(30),
-    }
-    .into()
+    Reserved { order: order(n), allocations: from(parts), expires_at: minute(30) }.into()
 }
 
 fn reserve_at(n: u128, quantity: u32, now: Timestamp) -> Command {
-    Command::Reserve {
-        order: order(n),
-        quantity,
-        expires_at: minute(30),
-        now,
-    }
+    Command::Reserve { order: order(n), quantity, expires_at: minute(30), now }
 }
 
 fn reserve(n: u128, quantity: u32) -> Command {
@@ -75,44 +51,25 @@ fn reserve(n: u128, quantity: u32) -> Command {
 
 #[test]
 fn a_sku_belongs_to_one_product() {
-    given::<Stock>([])
-        .when(Command::Open {
-            sku: sku(),
-            product: product(),
-        })
-        .then([opened()]);
+    given::<Stock>([]).when(Command::Open { sku: sku(), product: product() }).then([opened()]);
     let other = ProductId::new("other").unwrap();
     given::<Stock>([opened()])
-        .when(Command::Open {
-            sku: sku(),
-            product: other,
-        })
-        .then_rejected(&Rejection::Taken {
-            sku: sku(),
-            product: product(),
-        });
+        .when(Command::Open { sku: sku(), product: other })
+        .then_rejected(&Rejection::Taken { sku: sku(), product: product() });
 }
 
 #[test]
 fn what_is_not_kept_can_be_neither_received_nor_reserved() {
+    given::<Stock>([]).when(reserve(1, 1)).then_rejected(&Rejection::NotKept);
     given::<Stock>([])
-        .when(reserve(1, 1))
-        .then_rejected(&Rejection::NotKept);
-    given::<Stock>([])
-        .when(Command::Receive {
-            warehouse: at("north"),
-            quantity: 1,
-        })
+        .when(Command::Receive { warehouse: at("north"), quantity: 1 })
         .then_rejected(&Rejection::NotKept);
 }
 
 #[test]
 fn goods_received_twice_are_twice_the_goods() {
     given::<Stock>([opened()])
-        .when(Command::Receive {
-            warehouse: at("north"),
-            quantity: 5,
-        })
+        .when(Command::Receive { warehouse: at("north"), quantity: 5 })
         .then_each_time([received("north", 5)]);
 }
 
@@ -120,92 +77,53 @@ fn goods_received_twice_are_twice_the_goods() {
 fn quantities_have_a_lower_and_an_upper_end() {
     for found in [0, UNITS_MAX + 1] {
         given::<Stock>([opened()])
-            .when(Command::Receive {
-                warehouse: at("north"),
-                quantity: found,
-            })
-            .then_rejected(&Rejection::Quantity {
-                found: found.into(),
-            });
+            .when(Command::Receive { warehouse: at("north"), quantity: found })
+            .then_rejected(&Rejection::Quantity { found: found.into() });
     }
     given::<Stock>([opened(), received("north", UNITS_MAX)])
-        .when(Command::Restock {
-            source: Uuid::nil(),
-            warehouse: at("north"),
-            quantity: 1,
-        })
-        .then_rejected(&Rejection::Quantity {
-            found: u64::from(UNITS_MAX) + 1,
-        });
+        .when(Command::Restock { source: Uuid::nil(), warehouse: at("north"), quantity: 1 })
+        .then_rejected(&Rejection::Quantity { found: u64::from(UNITS_MAX) + 1 });
 }
 
 #[test]
 fn a_count_sets_the_shelf_but_never_below_what_is_promised() {
     let history = [opened(), received("north", 5), reserved(1, &[("north", 3)])];
-    given::<Stock>(history.clone())
-        .when(Command::Count {
-            warehouse: at("north"),
-            on_hand: 4,
-        })
-        .then([Counted {
-            warehouse: at("north"),
-            on_hand: 4,
-        }
-        .into()]);
+    given::<Stock>(history.clone()).when(Command::Count { warehouse: at("north"), on_hand: 4 }).then([Counted {
+        warehouse: at("north"),
+        on_hand: 4,
+    }
+    .into()]);
     given::<Stock>(history)
-        .when(Command::Count {
-            warehouse: at("north"),
-            on_hand: 2,
-        })
-        .then_rejected(&Rejection::BelowReserved {
-            warehouse: at("north"),
-            reserved: 3,
-            counted: 2,
-        });
+        .when(Command::Count { warehouse: at("north"), on_hand: 2 })
+        .then_rejected(&Rejection::BelowReserved { warehouse: at("north"), reserved: 3, counted: 2 });
 }
 
 #[test]
 fn an_order_is_served_from_one_warehouse_if_any_can() {
     let history = [opened(), received("north", 2), received("south", 5)];
-    given::<Stock>(history.clone())
-        .when(reserve(1, 4))
-        .then([reserved(1, &[("south", 4)])]);
-    given::<Stock>(history)
-        .when(reserve(1, 6))
-        .then([reserved(1, &[("north", 2), ("south", 4)])]);
+    given::<Stock>(history.clone()).when(reserve(1, 4)).then([reserved(1, &[("south", 4)])]);
+    given::<Stock>(history).when(reserve(1, 6)).then([reserved(1, &[("north", 2), ("south", 4)])]);
 }
 
 #[test]
 fn the_last_unit_goes_to_one_order() {
     given::<Stock>([opened(), received("north", 1), reserved(1, &[("north", 1)])])
         .when(reserve(2, 1))
-        .then_rejected(&Rejection::OutOfStock {
-            requested: 1,
-            available: 0,
-        });
+        .then_rejected(&Rejection::OutOfStock { requested: 1, available: 0 });
 }
 
 #[test]
 fn an_order_holds_one_quantity() {
     given::<Stock>([opened(), received("north", 9), reserved(1, &[("north", 2)])])
         .when(reserve(1, 3))
-        .then_rejected(&Rejection::HeldOtherwise {
-            held: 2,
-            requested: 3,
-        });
+        .then_rejected(&Rejection::HeldOtherwise { held: 2, requested: 3 });
 }
 
 #[test]
 fn a_claim_takes_what_was_reserved_and_only_once() {
     let history = [opened(), received("north", 5), reserved(1, &[("north", 3)])];
-    let claimed: Event = Claimed {
-        order: order(1),
-        allocations: from(&[("north", 3)]),
-    }
-    .into();
-    given::<Stock>(history.clone())
-        .when(Command::Claim { order: order(1) })
-        .then_each_time([claimed.clone()]);
+    let claimed: Event = Claimed { order: order(1), allocations: from(&[("north", 3)]) }.into();
+    given::<Stock>(history.clone()).when(Command::Claim { order: order(1) }).then_each_time([claimed.clone()]);
     given::<Stock>(history.into_iter().chain([claimed]))
         .when(Command::Claim { order: order(1) })
         .then_rejected(&Rejection::NotReserved { order: order(1) });
@@ -213,57 +131,30 @@ fn a_claim_takes_what_was_reserved_and_only_once() {
 
 #[test]
 fn a_release_frees_the_units_and_a_second_one_changes_nothing() {
-    let released = Released {
-        order: order(1),
-        allocations: from(&[("north", 1)]),
-        lapsed: false,
-    };
+    let released = Released { order: order(1), allocations: from(&[("north", 1)]), lapsed: false };
     given::<Stock>([opened(), received("north", 1), reserved(1, &[("north", 1)])])
         .when(Command::Release { order: order(1) })
         .then([released.into()]);
-    given::<Stock>([opened()])
-        .when(Command::Release { order: order(1) })
-        .then_nothing();
+    given::<Stock>([opened()]).when(Command::Release { order: order(1) }).then_nothing();
 }
 
 #[test]
 fn a_hold_long_past_its_expiry_gives_way_to_a_buyer() {
     let history = [opened(), received("north", 1), reserved(1, &[("north", 1)])];
-    let sold_out = Rejection::OutOfStock {
-        requested: 1,
-        available: 0,
-    };
-    given::<Stock>(history.clone())
-        .when(reserve_at(2, 1, minute(45)))
-        .then_rejected(&sold_out);
+    let sold_out = Rejection::OutOfStock { requested: 1, available: 0 };
+    given::<Stock>(history.clone()).when(reserve_at(2, 1, minute(45))).then_rejected(&sold_out);
 
-    let lapsed = Released {
-        order: order(1),
-        allocations: from(&[("north", 1)]),
-        lapsed: true,
-    };
-    given::<Stock>(history)
-        .when(reserve_at(2, 1, minute(46)))
-        .then([lapsed.into(), reserved(2, &[("north", 1)])]);
+    let lapsed = Released { order: order(1), allocations: from(&[("north", 1)]), lapsed: true };
+    given::<Stock>(history).when(reserve_at(2, 1, minute(46))).then([lapsed.into(), reserved(2, &[("north", 1)])]);
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
     let warehouse = prop_oneof![Just("north"), Just("south")];
     let n = 1_u128..6;
     prop_oneof![
-        (warehouse.clone(), 0_u32..20).prop_map(|(w, quantity)| Command::Receive {
-            warehouse: at(w),
-            quantity
-        }),
-        (warehouse.clone(), 0_u32..20).prop_map(|(w, on_hand)| Command::Count {
-            warehouse: at(w),
-            on_hand
-        }),
-        (n.clone(), 0_u32..12, 0_i64..90).prop_map(|(n, quantity, now)| reserve_at(
-            n,
-            quantity,
-            minute(now)
-        )),
+        (warehouse.clone(), 0_u32..20).prop_map(|(w, quantity)| Command::Receive { warehouse: at(w), quantity }),
+        (warehouse.clone(), 0_u32..20).prop_map(|(w, on_hand)| Command::Count { warehouse: at(w), on_hand }),
+        (n.clone(), 0_u32..12, 0_i64..90).prop_map(|(n, quantity, now)| reserve_at(n, quantity, minute(now))),
         n.clone().prop_map(|n| Command::Claim { order: order(n) }),
         n.clone().prop_map(|n| Command::Release { order: order(n) }),
         (n, warehouse, 0_u32..5).prop_map(|(n, w, quantity)| Command::Restock {

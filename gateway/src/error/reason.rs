@@ -87,10 +87,12 @@ reasons! {
 
     // What the shop's rules say.
     OutOfStock "OUT_OF_STOCK" FailedPrecondition => "There are not enough units to order.", "Order at most what the metadata says is available.";
+    CountBelowReserved "COUNT_BELOW_RESERVED" FailedPrecondition => "Fewer units were counted than are promised to orders.", "Count again, or cancel orders first; the metadata says how many are promised.";
     PriceChanged "PRICE_CHANGED" FailedPrecondition => "The total is not what the buyer was told.", "Show the total in the metadata and ask again.";
     ProductDelisted "PRODUCT_DELISTED" FailedPrecondition => "The product is withdrawn.", "Take it out of the cart.";
     CurrencyMismatch "CURRENCY_MISMATCH" FailedPrecondition => "Two currencies met in one sum.", "Order goods of one currency at a time.";
     AmountOverflow "AMOUNT_OVERFLOW" FailedPrecondition => "The sum is too large to be an amount.", "Order less.";
+    OrderPending "ORDER_PENDING" Unavailable retry 500 => "The order is written down, but its stock could not be reserved in time; the shop goes on trying.", "Send the same request again to hear how it went, or look at the order.";
     OrderNotCancellable "ORDER_NOT_CANCELLABLE" FailedPrecondition => "The order is too far to be cancelled, or already closed.", "Return the goods once they are delivered.";
     OrderNotPayable "ORDER_NOT_PAYABLE" FailedPrecondition => "The order is not waiting for a payment.", "Look at its state.";
     OrderNotReturnable "ORDER_NOT_RETURNABLE" FailedPrecondition => "The order has not been delivered.", "Cancel it instead, or wait.";
@@ -119,6 +121,7 @@ reasons! {
     StorageStopped "STORAGE_STOPPED" Unavailable retry 5000 => "The log could not be made durable and has stopped taking writes.", "Operators: check the disk, then restart; everything acknowledged is safe.";
     ShuttingDown "SHUTTING_DOWN" Unavailable retry 1000 => "This gateway is going away.", "Connect again.";
     StreamIdle "STREAM_IDLE" Unavailable retry 1000 => "Nothing happened on this stream for long, so it was closed.", "Follow again if you still care.";
+    StreamOver "STREAM_OVER" Unavailable retry 1000 => "The stream has lived as long as one may, so that followers spread over gateways.", "Follow again.";
     AnswerTooLarge "ANSWER_TOO_LARGE" ResourceExhausted => "The answer is larger than the gateway sends.", "Ask for a smaller page. Operators: message_out_max_bytes.";
     Internal "INTERNAL" Internal => "Something is wrong that should not be; the log has the details under this request.", "Operators: read the log; report it.";
 }

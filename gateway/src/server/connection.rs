@@ -7,7 +7,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::{net::TcpStream, sync::watch, time::MissedTickBehavior};
+use tokio::{net::TcpStream, time::MissedTickBehavior};
 use tonic::body::Body;
 
 use super::{
@@ -16,8 +16,8 @@ use super::{
 };
 use crate::limits::Limits;
 
-/// Serves one connection until it ends, breaks a limit, or `closing` turns true and its requests are done.
-pub(super) async fn serve(socket: TcpStream, door: Arc<Door>, mut closing: watch::Receiver<bool>) {
+/// Serves one connection until it ends, breaks a limit, or the door closes and its requests are done.
+pub(super) async fn serve(socket: TcpStream, door: Arc<Door>) {
     // Small answers must not wait for an acknowledgement of the one before.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone before it was served");
@@ -26,6 +26,7 @@ pub(super) async fn serve(socket: TcpStream, door: Arc<Door>, mut closing: watch
     let meter = Meter::new();
     let io = TokioIo::new(Metered { socket, meter: Arc::clone(&meter) });
     let limits = door.limits().clone();
+    let mut closing = door.closing();
     let service = service_fn({
         let meter = Arc::clone(&meter);
         move |mut request: http::Request<hyper::body::Incoming>| {

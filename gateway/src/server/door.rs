@@ -6,8 +6,11 @@
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
 use tokio::{sync::watch, time::Instant};
 use tonic::{Status, body::Body};
 
@@ -61,7 +64,8 @@ pub(crate) struct Admitted<'door> {
 
 enum Place<'door> {
     Always,
-    Request(RequestPlace<'door>),
+    /// Kept for its drop.
+    Request(#[expect(dead_code, reason = "held until the answer is there")] RequestPlace<'door>),
     Stream(StreamPlace),
 }
 
@@ -122,9 +126,14 @@ impl Door {
         (self.in_flight.taken(), self.streams.taken())
     }
 
-    /// Ends all streams; requests go on.
+    /// Ends all streams and takes no more connections' requests; what is being worked on goes on.
     pub(super) fn close(&self) {
         self.closing.send_replace(true);
+    }
+
+    /// Turns true when the door closes.
+    pub(super) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
     }
 
     /// Answers a request of either protocol.
@@ -194,11 +203,11 @@ impl Door {
         match place {
             Place::Stream(place) => {
                 let deadline = bounded.then_some(deadline);
-                let closing = self.closing.subscribe();
+                let closing = self.closing();
                 let idle = self.limits.stream_idle;
                 response.map(|body| Body::new(Follow::new(body, idle, deadline, closing, place, in_use)))
             }
-            Place::Always | Place::Request(_) => response,
+            Place::Always | Place::Request(_) => response.map(|body| Body::new(body.map_frame(explain_frame))),
         }
     }
 }
@@ -213,6 +222,24 @@ fn explained(response: Response<Body>) -> Response<Body> {
         Some(status) if status.code() != tonic::Code::Ok => error::explain(status).into_http(),
         _ => response,
     }
+}
+
+/// The same for a refusal that came after the head: an answer that turned out too large.
+pub(super) fn explain_frame(frame: Frame<Bytes>) -> Frame<Bytes> {
+    let bare = frame.trailers_ref().filter(|trailers| !trailers.contains_key("grpc-status-details-bin"));
+    match bare.and_then(Status::from_header_map) {
+        Some(status) if status.code() != tonic::Code::Ok => Frame::trailers(trailers(&error::explain(status))),
+        _ => frame,
+    }
+}
+
+/// A status as the trailers that carry it.
+pub(super) fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if let Err(unfit) = status.add_header(&mut trailers) {
+        tracing::error!(%unfit, "a status did not fit into trailers");
+    }
+    trailers
 }
 
 enum Protocol {

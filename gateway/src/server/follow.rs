@@ -12,12 +12,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::Frame;
 use tokio::{sync::watch, time::Sleep};
 use tonic::{Status, body::Body};
 
-use super::{door::StreamPlace, meter::InUse};
+use super::{
+    door::{StreamPlace, explain_frame, trailers},
+    meter::InUse,
+};
 use crate::error::{self, Reason};
 
 type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -85,7 +87,7 @@ impl http_body::Body for Follow {
                 self.ended = !matches!(&frame, Some(Ok(frame)) if frame.is_data());
                 let next = tokio::time::Instant::now() + self.idle_max;
                 self.idle.as_mut().reset(next);
-                Poll::Ready(frame)
+                Poll::Ready(frame.map(|frame| frame.map(explain_frame)))
             }
             Poll::Pending => match self.must_end(cx) {
                 Some(status) => {
@@ -97,12 +99,4 @@ impl http_body::Body for Follow {
             },
         }
     }
-}
-
-fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    if let Err(unfit) = status.add_header(&mut trailers) {
-        tracing::error!(%unfit, "a status did not fit into trailers");
-    }
-    trailers
 }

@@ -89,9 +89,9 @@ impl Routes {
         Ok((routes, reporter))
     }
 
-    /// Adds one of our services, with its limits set: `routes.add(OrderServiceServer::new(orders))`.
+    /// Adds one of our services, with its limits set: `routes.service(OrderServiceServer::new(orders))`.
     #[must_use]
-    pub fn add<S>(self, server: S) -> Self
+    pub fn service<S>(self, server: S) -> Self
     where
         S: Limited + NamedService + Clone + Send + Sync + 'static,
         S: Service<

@@ -25,13 +25,17 @@ fn all(shop: &Shop, rows: &FaultyViews) -> Engine {
     engine(&shop.log, rows, views::all(), 10, 1 << 20)
 }
 
+/// More steps than any of these histories needs.
+const STEPS_MAX: usize = 1_000;
+
 async fn catch_up(engine: &mut Engine) -> Step {
-    loop {
+    for _ in 0..STEPS_MAX {
         let step = engine.step().await.unwrap();
         if step.caught_up {
             return step;
         }
     }
+    panic!("it never catches up");
 }
 
 /// Every view equals a fresh fold at its position, wherever that is.
@@ -59,7 +63,12 @@ fn run<F: Future>(future: F) -> F::Output {
 enum Turn {
     Act(u8, u8),
     Step,
-    Restart { batch: usize, cache: usize },
+    /// With these views only, so that views come to stand at different places.
+    Restart {
+        batch: usize,
+        cache: usize,
+        views: u16,
+    },
     Fail(Outcome),
 }
 
@@ -67,8 +76,8 @@ fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
         8 => (any::<u8>(), any::<u8>()).prop_map(|(what, whom)| Turn::Act(what, whom)),
         3 => Just(Turn::Step),
-        1 => (1_usize..20, prop_oneof![Just(0_usize), Just(900), Just(1 << 20)])
-            .prop_map(|(batch, cache)| Turn::Restart { batch, cache }),
+        1 => (1_usize..20, prop_oneof![Just(0_usize), Just(900), Just(1 << 20)], 1_u16..512)
+            .prop_map(|(batch, cache, views)| Turn::Restart { batch, cache, views }),
         1 => prop_oneof![Just(Outcome::Lost), Just(Outcome::WrittenUnheard)].prop_map(Turn::Fail),
     ]
 }
@@ -90,8 +99,10 @@ proptest! {
                         let failing = rows.outcomes.lock().unwrap().front().is_some();
                         prop_assert!(engine.step().await.is_ok() || failing);
                     }
-                    Turn::Restart { batch, cache } => {
-                        engine = self::engine(&shop.log, &rows, views::all(), batch, cache);
+                    Turn::Restart { batch, cache, views } => {
+                        let some = views::all().into_iter().enumerate().filter(|(n, _)| views >> n & 1 == 1);
+                        let some = some.map(|(_, view)| view).collect();
+                        engine = self::engine(&shop.log, &rows, some, batch, cache);
                     }
                     Turn::Fail(outcome) => {
                         rows.outcomes.lock().unwrap().push_back(outcome);
@@ -101,6 +112,7 @@ proptest! {
                 }
             }
             rows.outcomes.lock().unwrap().clear();
+            engine = all(&shop, &rows);
             let step = catch_up(&mut engine).await;
             let head = shop.log.head().await.unwrap();
             prop_assert_eq!(step.position, head);
@@ -152,7 +164,9 @@ fn rows_and_position_are_committed_together_or_not_at_all() {
         for outcome in [Outcome::Lost, Outcome::WrittenUnheard, Outcome::Lost, Outcome::Lost] {
             let before = rows.position("orders.1").await.unwrap();
             rows.outcomes.lock().unwrap().push_back(outcome);
-            assert!(matches!(engine.step().await, Err(Error::Views(views_error)) if views_error.to_string().contains("told")));
+            assert!(
+                matches!(engine.step().await, Err(Error::Views(views_error)) if views_error.to_string().contains("told"))
+            );
             let after = rows.position("orders.1").await.unwrap();
             assert_eq!(after > before, outcome == Outcome::WrittenUnheard);
             audit(&shop.log, &rows).await;
@@ -293,12 +307,29 @@ fn a_view_that_another_writer_moved_is_found_again() {
         let rows = FaultyViews::default();
         let (mut one, mut two) = (all(&shop, &rows), all(&shop, &rows));
         catch_up(&mut one).await;
-        shop.act(1, 1).await;
+        shop.tell("stock-s0", 1, &received(1)).await;
         catch_up(&mut two).await;
-        shop.act(1, 2).await;
+        shop.tell("stock-s2", 1, &received(1)).await;
         let step = one.step().await.unwrap();
         assert_eq!((step.events, step.caught_up), (0, false), "it was moved, and says that there is more to do");
+        shop.tell("stock-s0", 1, &received(1)).await;
         catch_up(&mut one).await;
+        audit_up_to(&shop.log, &rows, &[]).await;
+    });
+}
+
+#[test]
+fn a_view_in_the_middle_of_anothers_batch_folds_the_rest_of_it_only() {
+    run(async {
+        let mut shop = Shop::new();
+        let rows = FaultyViews::default();
+        let stock = || vec![view::<views::stock::Stock>()];
+        shop.act(0, 0).await;
+        shop.tell("stock-s0", 1, &received(5)).await;
+        catch_up(&mut engine(&shop.log, &rows, stock(), 10, 0)).await;
+        shop.tell("stock-s0", 1, &received(5)).await;
+        let step = all(&shop, &rows).step().await.unwrap();
+        assert_eq!((step.events, step.caught_up), (4, true), "one batch served them all");
         audit_up_to(&shop.log, &rows, &[]).await;
     });
 }

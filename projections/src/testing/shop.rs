@@ -4,14 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use domain::{
     coupon::{Discount, Terms, campaign, claim},
-    delivery,
     event::Event,
-    ids::{CampaignId, ClaimId, DeliveryId, MemberId, OrderId, PaymentId, RefundId, ReturnId},
+    ids::{CampaignId, ClaimId, MemberId, OrderId},
     order::{self, Coupon, Line, Sold},
-    payment,
     personal::Personal,
     product::{self, Attribute, Description, Variant},
-    returns, stock,
+    stock,
 };
 use ports::{
     memory::{ManualClock, MemoryStore},
@@ -19,7 +17,12 @@ use ports::{
 };
 use uuid::Uuid;
 
-use super::{december, gbp, new_event, word};
+use super::{
+    december, gbp, new_event,
+    scenes::{DELIVERED, EXPIRES, Order, UNDELIVERABLE},
+    told::IntoEvent,
+    word,
+};
 
 /// How many products, buyers and campaigns there are at most: few, so that rows are touched often.
 const FEW: u8 = 4;
@@ -33,34 +36,6 @@ pub struct Shop {
     orders: Vec<Order>,
     claims: Vec<(CampaignId, ClaimId, MemberId, Option<OrderId>)>,
     campaigns: Vec<CampaignId>,
-}
-
-struct Order {
-    n: u64,
-    step: usize,
-    sold: Vec<Sold>,
-    lines: Arc<[Line]>,
-}
-
-impl Order {
-    fn id(&self) -> OrderId {
-        OrderId::from_u128(self.n.into())
-    }
-
-    fn payment(&self) -> PaymentId {
-        PaymentId::from_u128(self.n.into())
-    }
-
-    fn total(&self) -> domain::money::Money {
-        gbp(self.sold.iter().map(|sold| sold.amount.amount).sum())
-    }
-
-    fn allocations(&self) -> impl Iterator<Item = (String, Vec<stock::Allocation>)> + '_ {
-        let units = order::units_per_sku(&self.lines).into_iter();
-        units.map(|(sku, quantity)| {
-            (format!("stock-{sku}"), vec![stock::Allocation { warehouse: word("main"), quantity }])
-        })
-    }
 }
 
 impl Shop {
@@ -151,8 +126,10 @@ impl Shop {
     }
 
     fn receive(&self, whom: u8) -> Vec<(String, Event)> {
-        let Some((n, _)) = self.products.iter().find(|(n, _)| *n == whom % FEW) else { return vec![] };
-        let warehouse = if whom % 3 == 0 { word("main") } else { word("north") };
+        let Some((n, _)) = self.products.iter().find(|(n, _)| *n == whom % FEW) else {
+            return vec![];
+        };
+        let warehouse = if whom.is_multiple_of(3) { word("main") } else { word("north") };
         let received = stock::Received { warehouse, quantity: u32::from(whom) + 1 };
         vec![(format!("stock-s{n}"), received.into_event())]
     }
@@ -162,7 +139,7 @@ impl Shop {
         let lines: Arc<[Line]> = self
             .products
             .iter()
-            .filter(|(p, listed)| *listed && (p + whom % 3) % 3 != 0)
+            .filter(|(p, listed)| *listed && !(p + whom % 3).is_multiple_of(3))
             .map(|(p, _)| Line {
                 product: word(&format!("p{p}")),
                 sku: word(&format!("s{p}")),
@@ -207,13 +184,17 @@ impl Shop {
     /// The next thing to happen to one of the orders; every third order expires, every fifth is undeliverable.
     fn advance(&mut self, whom: u8) -> Vec<(String, Event)> {
         let open = self.orders.len();
-        let Some(order) = self.orders.get_mut(usize::from(whom) % open.max(1)) else { return vec![] };
+        let Some(order) = self.orders.get_mut(usize::from(whom) % open.max(1)) else {
+            return vec![];
+        };
         let script = match order.n % 15 {
             0 | 3 | 6 | 9 | 12 => EXPIRES,
             5 | 10 => UNDELIVERABLE,
             _ => DELIVERED,
         };
-        let Some(scene) = script.get(order.step) else { return vec![] };
+        let Some(scene) = script.get(order.step) else {
+            return vec![];
+        };
         order.step += 1;
         scene(order)
     }
@@ -233,7 +214,7 @@ impl Shop {
             let launched = campaign::Launched { campaign, name: "Winter".into(), terms };
             return vec![(format!("campaign-{campaign}"), launched.into_event())];
         }
-        if whom % 2 == 0 || self.claims.is_empty() {
+        if whom.is_multiple_of(2) || self.claims.is_empty() {
             let campaign = self.campaigns[usize::from(whom / 2) % 2];
             let (claim, member) = (ClaimId::from_u128(self.events.into()), MemberId::from_u128((whom % FEW).into()));
             self.claims.push((campaign, claim, member, None));
@@ -249,7 +230,7 @@ impl Shop {
                 let order = *holder.insert(OrderId::from_u128(self.events.into()));
                 claim::Held { campaign: *campaign, member: *member, order, discount: gbp(5) }.into_event()
             }
-            Some(order) if whom % 3 == 0 => {
+            Some(order) if whom.is_multiple_of(3) => {
                 *holder = Some(order);
                 claim::Redeemed { order }.into_event()
             }
@@ -268,194 +249,4 @@ fn description(whom: u8) -> Description {
         categories: vec![word("home"), word(["mugs", "lamps"][usize::from(whom % 2)])],
         attributes: [("glows".to_owned(), Attribute::Flag(whom % 2 == 1))].into(),
     }
-}
-
-type Scene = fn(&Order) -> Vec<(String, Event)>;
-
-const DELIVERED: &[Scene] = &[reserve, pay, confirm, send, deliver, open_return, take_back];
-const EXPIRES: &[Scene] = &[reserve, expire, close];
-const UNDELIVERABLE: &[Scene] = &[reserve, pay, confirm, send, lose, close];
-
-fn of_order(order: &Order, event: impl IntoEvent) -> (String, Event) {
-    (format!("order-{}", order.id()), event.into_event())
-}
-
-fn reserve(order: &Order) -> Vec<(String, Event)> {
-    let mut events: Vec<_> = order
-        .allocations()
-        .map(|(stream, allocations)| {
-            (stream, stock::Reserved { order: order.id(), allocations, expires_at: december(31) }.into_event())
-        })
-        .collect();
-    // Enough must lie there before it can leave.
-    for (stream, allocations) in order.allocations().collect::<Vec<_>>() {
-        let received = stock::Received { warehouse: word("main"), quantity: allocations[0].quantity };
-        events.insert(0, (stream, received.into_event()));
-    }
-    events.push(of_order(order, order::Reserved { allocations: [].into() }));
-    events
-}
-
-fn pay(order: &Order) -> Vec<(String, Event)> {
-    let (payment, amount) = (order.payment(), order.total());
-    let stream = format!("payment-{payment}");
-    let requested = payment::Requested {
-        order: order.id(),
-        buyer: MemberId::from_u128(1),
-        amount,
-        method: "tok".into(),
-        key: Uuid::from_u128(9),
-    };
-    let captured = payment::Captured { amount, reference: "c".into(), at: december(2) };
-    vec![
-        of_order(order, order::PaymentRequested { payment, method: "tok".into() }),
-        (stream.clone(), requested.into_event()),
-        (stream.clone(), payment::Authorized { reference: "a".into() }.into_event()),
-        (stream, captured.into_event()),
-        of_order(order, order::Paid { payment, amount }),
-    ]
-}
-
-fn confirm(order: &Order) -> Vec<(String, Event)> {
-    let mut events: Vec<_> = order
-        .allocations()
-        .map(|(stream, allocations)| (stream, stock::Claimed { order: order.id(), allocations }.into_event()))
-        .collect();
-    let buyer = MemberId::from_u128(1);
-    events.push(of_order(order, order::Confirmed { buyer, sold: order.sold.clone(), region: word("GB") }));
-    events
-}
-
-fn send(order: &Order) -> Vec<(String, Event)> {
-    let delivery = DeliveryId::from_u128(order.n.into());
-    let stream = format!("delivery-{delivery}");
-    let requested = delivery::Requested {
-        order: order.id(),
-        region: word("GB"),
-        address: None,
-        units: 3,
-        key: Uuid::from_u128(8),
-    };
-    vec![
-        of_order(order, order::DeliveryRequested { delivery }),
-        (stream.clone(), requested.into_event()),
-        (stream, delivery::Booked { tracking: "T1".into() }.into_event()),
-    ]
-}
-
-fn deliver(order: &Order) -> Vec<(String, Event)> {
-    let delivered = delivery::Delivered { at: december(3) };
-    vec![
-        (format!("delivery-{}", DeliveryId::from_u128(order.n.into())), delivered.into_event()),
-        of_order(order, order::Delivered {}),
-    ]
-}
-
-fn lose(order: &Order) -> Vec<(String, Event)> {
-    let failed = delivery::Failed { reason: "lost".into(), at: december(3) };
-    let undone = order::Undeliverable {
-        why: "lost".into(),
-        buyer: MemberId::from_u128(1),
-        sold: order.sold.clone(),
-        region: word("GB"),
-    };
-    vec![
-        (format!("delivery-{}", DeliveryId::from_u128(order.n.into())), failed.into_event()),
-        of_order(order, undone),
-    ]
-}
-
-fn expire(order: &Order) -> Vec<(String, Event)> {
-    let mut events = vec![of_order(order, order::Expired {})];
-    events.extend(order.allocations().map(|(stream, allocations)| {
-        (stream, stock::Released { order: order.id(), allocations, lapsed: false }.into_event())
-    }));
-    events
-}
-
-fn close(order: &Order) -> Vec<(String, Event)> {
-    vec![of_order(order, order::Closed {})]
-}
-
-fn open_return(order: &Order) -> Vec<(String, Event)> {
-    let return_id = ReturnId::from_u128(order.n.into());
-    let lines = order.sold.clone();
-    let asked = returns::Requested {
-        order: order.id(),
-        buyer: MemberId::from_u128(1),
-        payment: order.payment(),
-        lines: vec![],
-        refund: order.total(),
-        region: word("GB"),
-        reason: "broken".into(),
-    };
-    let opened =
-        order::ReturnOpened { return_id, lines, refund: order.total(), why: "broken".into(), backdated: None };
-    vec![of_order(order, opened), (format!("return-{return_id}"), asked.into_event())]
-}
-
-fn take_back(order: &Order) -> Vec<(String, Event)> {
-    let return_id = ReturnId::from_u128(order.n.into());
-    let stream = format!("return-{return_id}");
-    let payment = format!("payment-{}", order.payment());
-    let (refund, amount) = (RefundId::from_u128(order.n.into()), order.total());
-    let restocked =
-        stock::Restocked { source: return_id.0, warehouse: word("north"), quantity: order.sold[0].quantity };
-    let returned = order::Returned {
-        return_id,
-        buyer: MemberId::from_u128(1),
-        lines: order.sold.clone(),
-        refund: amount,
-        region: word("GB"),
-    };
-    vec![
-        (stream.clone(), returns::Received { warehouse: word("north") }.into_event()),
-        (format!("stock-{}", order.sold[0].sku), restocked.into_event()),
-        (payment.clone(), payment::RefundRequested { refund, amount, key: Uuid::from_u128(7) }.into_event()),
-        (payment, payment::Refunded { refund, amount }.into_event()),
-        (stream, returns::Completed {}.into_event()),
-        of_order(order, returned),
-    ]
-}
-
-/// A struct of any aggregate's event as an event of the shop.
-pub trait IntoEvent {
-    fn into_event(self) -> Event;
-}
-
-macro_rules! into_event {
-    ($($enum:path { $($event:path),+ })+) => {$($(
-        impl IntoEvent for $event {
-            fn into_event(self) -> Event {
-                <$enum>::from(self).into()
-            }
-        }
-    )+)+};
-}
-
-into_event! {
-    product::Event {
-        product::Listed, product::Revised, product::VariantAdded, product::Repriced, product::Delisted,
-        product::Relisted
-    }
-    stock::Event {
-        stock::Opened, stock::Received, stock::Counted, stock::Reserved, stock::Claimed, stock::Released,
-        stock::Restocked
-    }
-    order::Event {
-        order::Placed, order::Reserved, order::CouponHeld, order::Refused, order::PaymentRequested,
-        order::PaymentFailed, order::Paid, order::Confirmed, order::DeliveryRequested, order::Delivered,
-        order::Undeliverable, order::Expired, order::Cancelled, order::PaidLate, order::Closed,
-        order::ReturnOpened, order::Returned
-    }
-    campaign::Event { campaign::Launched, campaign::Claimed, campaign::Ended }
-    claim::Event { claim::Held, claim::Redeemed, claim::Restored }
-    payment::Event {
-        payment::Requested, payment::Authorized, payment::Captured, payment::Declined, payment::Cancelled,
-        payment::Voided, payment::RefundRequested, payment::Refunded, payment::RefundFailed
-    }
-    delivery::Event {
-        delivery::Requested, delivery::Booked, delivery::Dispatched, delivery::Delivered, delivery::Failed
-    }
-    returns::Event { returns::Requested, returns::Received, returns::Completed }
 }

@@ -80,7 +80,9 @@ impl View for Campaigns {
 
     fn touch<'a>(fact: &'a Fact, touched: &mut Touched<'a, Self>) -> Result<(), Fault> {
         match &fact.event {
-            Event::Campaign(event) => touched.own(fact.subject().parse()?, Change::Campaign(event), fact),
+            Event::Campaign(event) => {
+                touched.own(fact.subject().parse()?, Change::Campaign(event), fact);
+            }
             Event::Claim(claim::Event::Held(held)) => touched.row(held.campaign, Change::Held),
             _ => {}
         }

@@ -291,7 +291,9 @@ impl Order {
                 State::Delivering
             }
             order::Event::Delivered(_) => State::Delivered,
-            order::Event::ReturnOpened(_) | order::Event::Returned(_) => return self.take_back(event),
+            order::Event::ReturnOpened(_) | order::Event::Returned(_) => {
+                return self.take_back(event);
+            }
             order::Event::Refused(_)
             | order::Event::Undeliverable(_)
             | order::Event::Expired(_)
@@ -305,10 +307,16 @@ impl Order {
     fn end(&mut self, event: &order::Event) -> Result<(), Fault> {
         self.state = State::Ending;
         match event {
-            order::Event::Refused(refused) => self.ended = Some(Ended::Refused(refused.why.clone())),
-            order::Event::Undeliverable(failed) => self.ended = Some(Ended::Undeliverable(failed.why.clone())),
+            order::Event::Refused(refused) => {
+                self.ended = Some(Ended::Refused(refused.why.clone()));
+            }
+            order::Event::Undeliverable(failed) => {
+                self.ended = Some(Ended::Undeliverable(failed.why.clone()));
+            }
             order::Event::Expired(_) => self.ended = Some(Ended::Expired),
-            order::Event::Cancelled(cancelled) => self.ended = Some(Ended::Cancelled(cancelled.why.clone())),
+            order::Event::Cancelled(cancelled) => {
+                self.ended = Some(Ended::Cancelled(cancelled.why.clone()));
+            }
             order::Event::PaidLate(late) => {
                 self.payment = Some(late.payment);
                 self.payment_failure = None;

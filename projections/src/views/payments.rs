@@ -182,8 +182,7 @@ impl View for Payments {
 impl Payment {
     /// A refund is asked for, perhaps again after it had failed.
     fn refund(&mut self, requested: &payment::RefundRequested) {
-        let refund =
-            Refund { refund: requested.refund, amount: requested.amount, state: RefundState::Requested };
+        let refund = Refund { refund: requested.refund, amount: requested.amount, state: RefundState::Requested };
         match self.refunds.iter_mut().find(|known| known.refund == requested.refund) {
             Some(known) => *known = refund,
             None => self.refunds.push(refund),
@@ -234,8 +233,7 @@ mod tests {
         story.extend_from_slice(history);
         let row = row::<Payments>(&story);
         let refunds: Vec<_> = row.refunds.iter().map(|refund| (refund.amount.amount, &refund.state)).collect();
-        let shown =
-            format!("{:?} {} {} {refunds:?}", row.state, row.captured.amount, row.refunded.amount);
+        let shown = format!("{:?} {} {} {refunds:?}", row.state, row.captured.amount, row.refunded.amount);
         assert_eq!(shown, expected);
         assert_eq!((row.payment, row.amount, row.revision), (PAYMENT, gbp(900), story.len() as u64 - 1));
     }

@@ -124,7 +124,9 @@ impl View for Sales {
     type Change<'a> = Change<'a>;
 
     fn touch<'a>(fact: &'a Fact, touched: &mut Touched<'a, Self>) -> Result<(), Fault> {
-        let Event::Order(event) = &fact.event else { return Ok(()) };
+        let Event::Order(event) = &fact.event else {
+            return Ok(());
+        };
         let (sold, region, change): (&'a [Sold], _, fn(&'a Sold) -> Change<'a>) = match event {
             order::Event::Confirmed(confirmed) => (&confirmed.sold, &confirmed.region, Change::Sale),
             order::Event::Undeliverable(undone) => (&undone.sold, &undone.region, Change::Return),

@@ -206,9 +206,8 @@ mod tests {
         let mut story = vec![opened(), received("main", 5)];
         story.extend_from_slice(history);
         let row = row::<Stock>(&story);
-        let show = |level: &Level| {
-            format!("{}/{}/{}/{}", level.on_hand, level.reserved, level.claimed, level.restocked)
-        };
+        let show =
+            |level: &Level| format!("{}/{}/{}/{}", level.on_hand, level.reserved, level.claimed, level.restocked);
         let levels: Vec<String> = row.levels.iter().map(|(place, level)| format!("{place} {}", show(level))).collect();
         let shown = format!("{} = {}, {} free", levels.join(" + "), show(&row.total()), row.total().available());
         assert_eq!(shown, expected);
@@ -221,18 +220,14 @@ mod tests {
         let both = &[("main", 2), ("north", 1)];
         let claimed = told(MUG, 3, Claimed { order: order(), allocations: at(both) });
         let released = told(MUG, 3, Released { order: order(), allocations: at(both), lapsed: true });
-        let restocked =
-            told(MUG, 4, Restocked { source: Uuid::from_u128(1), warehouse: word("north"), quantity: 2 });
+        let restocked = told(MUG, 4, Restocked { source: Uuid::from_u128(1), warehouse: word("north"), quantity: 2 });
         check(&[], "main 5/0/0/0 = 5/0/0/0, 5 free");
         check(&[received("main", 2)], "main 7/0/0/0 = 7/0/0/0, 7 free");
         check(&[told(MUG, 1, Counted { warehouse: word("main"), on_hand: 3 })], "main 3/0/0/0 = 3/0/0/0, 3 free");
         let held = [received("north", 4), reserved(both)];
         check(&held, "main 5/2/0/0 + north 4/1/0/0 = 9/3/0/0, 6 free");
         let [north, hold] = held;
-        check(
-            &[north.clone(), hold.clone(), claimed.clone()],
-            "main 3/0/2/0 + north 3/0/1/0 = 6/0/3/0, 6 free",
-        );
+        check(&[north.clone(), hold.clone(), claimed.clone()], "main 3/0/2/0 + north 3/0/1/0 = 6/0/3/0, 6 free");
         check(&[north.clone(), hold.clone(), released], "main 5/0/0/0 + north 4/0/0/0 = 9/0/0/0, 9 free");
         check(&[north, hold, claimed, restocked], "main 3/0/2/0 + north 5/0/1/2 = 8/0/3/2, 8 free");
     }

@@ -218,9 +218,13 @@ async fn insist<F: Future<Output = Result<Answer, Error>>>(call: impl Fn() -> F)
 /// Pays and refunds twice, insisting on every answer, and tells all answers.
 async fn lifecycle(provider: &SandboxPayments) -> Vec<Answer> {
     let mut answers = vec![insist(|| async { provider.authorize(&charge(10, 1_000), "tok_visa").await }).await];
-    let Some(Answer::Approved { reference: authorization }) = answers.last().cloned() else { return answers };
+    let Some(Answer::Approved { reference: authorization }) = answers.last().cloned() else {
+        return answers;
+    };
     answers.push(insist(|| async { provider.capture(&charge(11, 1_000), &authorization).await }).await);
-    let Some(Answer::Approved { reference: capture }) = answers.last().cloned() else { return answers };
+    let Some(Answer::Approved { reference: capture }) = answers.last().cloned() else {
+        return answers;
+    };
     for key in [12, 13] {
         answers.push(insist(|| async { provider.refund(&charge(key, 600), &capture).await }).await);
     }

@@ -3,8 +3,8 @@
 use domain::{
     ids::EventId,
     order::{
-        Cancelled, Closed, Confirmed, CouponHeld, Delivered, DeliveryRequested, Expired, Paid, PaidLate,
-        PaymentFailed, PaymentRequested, Placed, Refused, Reserved, ReturnOpened, Returned, Undeliverable,
+        Cancelled, Closed, Confirmed, CouponHeld, Delivered, DeliveryRequested, Expired, Paid, PaidLate, PaymentFailed,
+        PaymentRequested, Placed, Refused, Reserved, ReturnOpened, Returned, Undeliverable,
     },
     personal::Personal,
 };
@@ -86,13 +86,7 @@ fn lost() -> Told {
 }
 
 fn opened() -> Told {
-    happens(ReturnOpened {
-        return_id: RETURN,
-        lines: sold(),
-        refund: gbp(900),
-        why: "broken".into(),
-        backdated: None,
-    })
+    happens(ReturnOpened { return_id: RETURN, lines: sold(), refund: gbp(900), why: "broken".into(), backdated: None })
 }
 
 fn returned() -> Told {
@@ -131,7 +125,7 @@ fn the_happy_way() {
 #[test]
 fn the_unhappy_ways() {
     let refused = happens(Refused { why: Refusal::NotKept { sku: word("M-1") }, claimed: vec![] });
-    check(&[refused.clone()], "ending 0 0 Refused(NotKept { sku: Sku(\"M-1\") })");
+    check(std::slice::from_ref(&refused), "ending 0 0 Refused(NotKept { sku: Sku(\"M-1\") })");
     check(&[refused, happens(Closed {})], "closed 0 0 Refused(NotKept { sku: Sku(\"M-1\") })");
     check(&[reserved(), happens(Expired {}), happens(Closed {})], "closed 0 0 Expired");
     check(&[reserved(), happens(Cancelled { why: "mind".into() })], "ending 0 0 Cancelled(\"mind\")");

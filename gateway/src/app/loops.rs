@@ -1,0 +1,66 @@
+//! The loops around components that know only a single step.
+
+use std::{sync::Arc, time::Duration};
+
+use commands::runner::Runner;
+use ports::store::EventStore;
+use projections::engine::{Engine, Error};
+use tokio::sync::watch;
+
+/// The longest wait for a wake-up of the log before it is read anyway.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+/// How long to wait after a step that failed.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// Folds the views until told to rest. A step is never broken off.
+pub(super) async fn fold(mut engine: Engine, log: Arc<dyn EventStore>, mut resting: watch::Receiver<bool>) {
+    while !*resting.borrow() {
+        let pause = match engine.step().await {
+            Ok(step) if !step.caught_up => continue,
+            Ok(step) => {
+                tokio::select! {
+                    () = log.wait(step.position) => {}
+                    () = tokio::time::sleep(IDLE_MAX) => {}
+                    _ = resting.changed() => {}
+                }
+                continue;
+            }
+            Err(Error::AllStopped) => {
+                tracing::error!("every view has stopped; queries answer what they have");
+                IDLE_MAX
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the views could not be folded; trying again");
+                AGAIN_AFTER
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = resting.changed() => {}
+        }
+    }
+}
+
+/// Runs the processes until told to rest, then keeps their place. What is broken off is finished from the log.
+pub(super) async fn process(mut runner: Runner, mut resting: watch::Receiver<bool>) {
+    loop {
+        let step = tokio::select! {
+            biased;
+            _ = resting.wait_for(|resting| *resting) => break,
+            step = runner.step() => step,
+        };
+        if let Err(error) = step {
+            tracing::warn!(%error, "the process runner cannot read the log; trying again");
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+    runner.checkpoint().await;
+}
+
+/// Runs something endless until told to rest.
+pub(super) async fn until_rest(endless: impl Future<Output = ()>, mut resting: watch::Receiver<bool>) {
+    tokio::select! {
+        () = endless => {}
+        _ = resting.wait_for(|resting| *resting) => {}
+    }
+}

@@ -1,0 +1,197 @@
+//! Opening the shop.
+
+use std::{path::PathBuf, sync::Arc};
+
+use commands::{
+    runner::Runner,
+    shop::{Loop, Shop},
+    steps::{Steps, carrier_notices, provider_notices},
+};
+use ports::{clock::Clock, keys::Keys, store::EventStore, views::ViewStore};
+use projections::{engine::Engine, positions::Positions};
+use sandbox::{SandboxCarrier, SandboxPayments};
+use store_sqlite::{SqliteKeys, SqliteStore};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use views_sqlite::SqliteViews;
+
+use super::{Engines, Running, loops};
+use crate::{
+    auth::{KeyError, Signer, Verifier},
+    clock::SystemClock,
+    config::Config,
+    page_token::PageTokens,
+    server::{self, Door, Routes},
+    services::{self, Context, Views},
+    transcode::Unservable,
+};
+
+/// Why a shop does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder cannot be made.
+    #[error("the folder {} cannot be used", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}")]
+    Listen {
+        /// The address.
+        addr: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The signing key cannot be used.
+    #[error(transparent)]
+    SigningKey(#[from] KeyError),
+    /// The log or the keys do not open.
+    #[error("the event store does not open")]
+    Store(#[from] store_sqlite::Error),
+    /// The views do not open.
+    #[error("the view store does not open")]
+    Views(#[from] views_sqlite::Error),
+    /// The views do not belong to the log.
+    #[error("the views cannot be folded; delete the view store to have it built anew")]
+    Engine(#[from] projections::engine::Error),
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Log(#[from] ports::store::Error),
+    /// The API's descriptors are broken.
+    #[error("reflection cannot be served")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The API cannot be served as JSON.
+    #[error("the API cannot be served")]
+    Unservable(#[from] Unservable),
+    /// The thread that opened the files has panicked.
+    #[error("opening the files failed")]
+    Opening(#[from] tokio::task::JoinError),
+}
+
+/// The engines, opened.
+struct Opened {
+    log: Arc<dyn EventStore>,
+    keys: Arc<dyn Keys>,
+    rows: Arc<dyn ViewStore>,
+    signer: Arc<Signer>,
+    first_start: bool,
+}
+
+pub(super) async fn start(config: Config) -> Result<Running, Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (settings, dates) = (config.clone(), Arc::clone(&clock));
+    // Opening waits for the disk, perhaps for the repair of what a crash left.
+    let opened = tokio::task::spawn_blocking(move || open(&settings, dates)).await??;
+    // The address is taken before anything runs, so that a second shop by mistake changes nothing.
+    let listen = |source| Error::Listen { addr: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+    let addr = listener.local_addr().map_err(listen)?;
+
+    let (shop, lane_loops) = Shop::open(&opened.log, &opened.keys, Arc::clone(&clock), &config.desk);
+    let steps = Steps {
+        shop: shop.clone(),
+        provider: Arc::new(SandboxPayments::new(config.payments.clone(), Arc::clone(&clock))),
+        carrier: Arc::new(SandboxCarrier::new(config.carrier.clone(), Arc::clone(&clock))),
+        keys: Arc::clone(&opened.keys),
+    };
+    let (closing, close) = watch::channel(false);
+    let (resting, rest) = watch::channel(false);
+    let mut lanes = JoinSet::new();
+    lane_loops.into_iter().for_each(|lane: Loop| drop(lanes.spawn(lane)));
+    let mut tasks = JoinSet::new();
+    let positions = fold(&mut tasks, &config, &opened, &rest).await?;
+    process(&mut tasks, &config, &opened, &steps, &rest).await?;
+
+    let context = Arc::new(Context {
+        shop: shop.clone(),
+        steps,
+        log: Arc::clone(&opened.log),
+        keys: Arc::clone(&opened.keys),
+        views: Views::new(&opened.rows, positions.clone()),
+        pages: PageTokens::new(opened.signer.derived_secret("page tokens")),
+        limits: config.limits.clone(),
+        rules: config.shop.clone(),
+    });
+    let (routes, health) = Routes::standard(config.limits.clone())?;
+    let verifier = Verifier::new(vec![opened.signer.public()], config.limits.tokens.clone(), clock);
+    let door = Door::new(services::routes(routes, &context), verifier)?;
+    let mut server = JoinSet::new();
+    server.spawn(server::run(listener, Arc::clone(&door), closed(health, close)));
+    let Opened { log, keys, rows, signer, first_start } = opened;
+    let engines = Engines { keys, rows };
+    let loops = tasks;
+    Ok(Running { addr, signer, first_start, positions, door, shop, log, engines, server, loops, lanes, closing, resting })
+}
+
+fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, Error> {
+    let folder = |source| Error::Folder { path: config.data.clone(), source };
+    std::fs::create_dir_all(&config.data).map_err(folder)?;
+    let log = SqliteStore::open(&config.data, clock, &config.store)?;
+    let keys = SqliteKeys::open(&config.data, &config.store)?;
+    let rows = SqliteViews::open(&config.data, &config.views)?;
+    let first_start = !config.signing_key().exists();
+    let signer = Arc::new(Signer::load_or_generate(&config.signing_key())?);
+    Ok(Opened { log: Arc::new(log), keys: Arc::new(keys), rows: Arc::new(rows), signer, first_start })
+}
+
+/// Begins to fold the views, unless another process does.
+async fn fold(
+    tasks: &mut JoinSet<&'static str>,
+    config: &Config,
+    opened: &Opened,
+    rest: &watch::Receiver<bool>,
+) -> Result<Positions, Error> {
+    let views = projections::views::all();
+    let mut engine = Engine::new(Arc::clone(&opened.log), Arc::clone(&opened.rows), views, config.engine);
+    let positions = engine.positions();
+    if config.projections {
+        // The first step finds out whether views and log belong together, before anybody asks anything.
+        engine.step().await?;
+        let fold = loops::fold(engine, Arc::clone(&opened.log), rest.clone());
+        tasks.spawn(async move {
+            fold.await;
+            "the projection engine"
+        });
+    }
+    Ok(positions)
+}
+
+/// Begins to run the processes, unless another process does.
+async fn process(
+    tasks: &mut JoinSet<&'static str>,
+    config: &Config,
+    opened: &Opened,
+    steps: &Steps,
+    rest: &watch::Receiver<bool>,
+) -> Result<(), Error> {
+    if !config.processes {
+        return Ok(());
+    }
+    let runner = Runner::open(Arc::clone(&opened.log), steps.clone(), config.runner.clone()).await?;
+    let process = loops::process(runner, rest.clone());
+    tasks.spawn(async move {
+        process.await;
+        "the process runner"
+    });
+    let provider = loops::until_rest(provider_notices(steps.clone()), rest.clone());
+    tasks.spawn(async move {
+        provider.await;
+        "the listener for payment notices"
+    });
+    let carrier = loops::until_rest(carrier_notices(steps.clone()), rest.clone());
+    tasks.spawn(async move {
+        carrier.await;
+        "the listener for carrier notices"
+    });
+    Ok(())
+}
+
+/// Resolves when the shop is to close. Health says so first, so that a balancer looks elsewhere.
+async fn closed(health: HealthReporter, mut close: watch::Receiver<bool>) {
+    // An error means that whoever could close the shop is gone, which closes it as well.
+    drop(close.wait_for(|close| *close).await);
+    health.set_service_status("", ServingStatus::NotServing).await;
+}

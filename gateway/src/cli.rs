@@ -1,0 +1,141 @@
+//! The command line: one file per command.
+//!
+//! Exit codes: 0 when all went well, 1 when something failed while running, 2 when the command line or the
+//! configuration is wrong. Answers for people and scripts go to standard output (`--json` where a script would
+//! want it); everything else goes to standard error.
+
+mod serve;
+mod token;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    app,
+    auth::KeyError,
+    config::{self, Config, Layers},
+};
+
+/// An event-sourced commerce engine.
+#[derive(Debug, Parser)]
+#[command(name = "cartulary", version, about, long_about = None)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the shop until it is told to stop (SIGINT or SIGTERM).
+    Serve(serve::Args),
+    /// Issues a token that the shop in a folder accepts.
+    Token(token::Args),
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, clap::Args)]
+struct Settings {
+    /// A configuration file, TOML.
+    #[arg(long, value_name = "FILE", env = "CARTULARY_CONFIG")]
+    config: Option<PathBuf>,
+    /// The folder of everything that lasts [default: data].
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Any setting by its name, e.g. `--set limits.in_flight_max=256`; may be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+impl Settings {
+    /// The layers: file, environment, flags.
+    fn layers(&self) -> Result<Layers, config::Error> {
+        let mut layers = Layers::default();
+        if let Some(path) = &self.config {
+            layers = layers.file(path)?;
+        }
+        layers = layers.environment(std::env::vars())?;
+        for setting in &self.set {
+            let (key, value) = setting.split_once('=').ok_or_else(|| config::Error::Layer {
+                origin: format!("--set {setting}"),
+                why: "expected NAME=VALUE".into(),
+            })?;
+            layers = layers.set(key.trim(), value.trim())?;
+        }
+        match &self.data {
+            Some(data) => layers.set_text("data", &data.to_string_lossy()),
+            None => Ok(layers),
+        }
+    }
+
+    fn validated(&self) -> Result<Config, config::Error> {
+        self.layers()?.validate()
+    }
+}
+
+/// Why a command did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error("the configuration is wrong")]
+    Config(#[from] config::Error),
+    /// An argument is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The shop does not open.
+    #[error("the shop does not open")]
+    Start(#[from] app::Error),
+    /// The shop closed by itself.
+    #[error("the shop closed by itself")]
+    Fallen(#[from] app::Fallen),
+    /// The signing key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The system refuses a signal handler or standard output.
+    #[error("the system refuses")]
+    System(#[from] std::io::Error),
+}
+
+impl Error {
+    /// The exit code that tells a script which kind of failure it was.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Usage(_) => 2,
+            Self::Start(_) | Self::Fallen(_) | Self::Key(_) | Self::System(_) => 1,
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Error`]; its exit code tells which kind.
+pub async fn run(cli: Cli) -> Result<(), Error> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Token(args) => token::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_settings_and_a_wrong_one_is_said_by_name() {
+        let settings = |set: &str| Settings { config: None, data: Some("5".into()), set: vec![set.into()] };
+        let layers = settings("limits.in_flight_max = 7").layers().and_then(Layers::validate).expect("valid");
+        assert_eq!((layers.limits.in_flight_max, layers.data), (7, PathBuf::from("5")));
+        let error = settings("limits.in_flight").layers().expect_err("no value");
+        assert_eq!(error.to_string(), "--set limits.in_flight: expected NAME=VALUE");
+        assert_eq!(Error::from(error).exit_code(), 2);
+    }
+}

@@ -1,0 +1,176 @@
+//! The layers of a configuration, laid over one another before anything is validated.
+
+use std::{fs, path::Path};
+
+use toml::{Table, Value};
+
+use super::{Config, Error, typed::Typed};
+
+/// The prefix of every environment variable that sets something.
+const PREFIX: &str = "CARTULARY_";
+/// Where an environment variable's name has a dot in the file.
+const DOT: &str = "__";
+/// Variables with the prefix that are no settings: the log filter, the file's own name, a client's token.
+const RESERVED: [&str; 3] = ["CARTULARY_LOG", "CARTULARY_CONFIG", "CARTULARY_TOKEN"];
+
+/// What was typed so far.
+#[derive(Debug, Default)]
+pub struct Layers(Table);
+
+impl Layers {
+    /// Lays a TOML file over what is there.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Layer`].
+    pub fn file(self, path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        let origin = || path.display().to_string();
+        let table: Table = text.parse().map_err(|why: toml::de::Error| Error::Layer { origin: origin(), why: why.to_string() })?;
+        self.lay(table, origin)
+    }
+
+    /// Lays the environment over what is there.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] for a variable that names nothing.
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
+        for (name, text) in variables {
+            let Some(key) = name.strip_prefix(PREFIX).filter(|_| !RESERVED.contains(&name.as_str())) else { continue };
+            let key = key.to_lowercase().replace(DOT, ".");
+            self = self.lay(nested(&key, value(&text)), || format!("the environment variable {name}"))?;
+        }
+        Ok(self)
+    }
+
+    /// Lays one setting over what is there: `limits.in_flight_max`, `256`.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] when nothing has this name.
+    pub fn set(self, key: &str, text: &str) -> Result<Self, Error> {
+        self.lay(nested(key, value(text)), || format!("the setting {key}={text}"))
+    }
+
+    /// Lays one setting over what is there, as text whatever it looks like.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] when nothing has this name.
+    pub fn set_text(self, key: &str, text: &str) -> Result<Self, Error> {
+        self.lay(nested(key, Value::String(text.to_owned())), || format!("the setting {key}={text}"))
+    }
+
+    /// The configuration that was typed.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a value outside its bounds.
+    pub fn validate(self) -> Result<Config, Error> {
+        typed(self.0, || "the configuration".to_owned())?.validate()
+    }
+
+    /// Each layer is read by itself first, so that what is wrong with it is said with its name.
+    fn lay(mut self, table: Table, origin: impl FnOnce() -> String) -> Result<Self, Error> {
+        typed(table.clone(), origin)?;
+        merge(&mut self.0, table);
+        Ok(self)
+    }
+}
+
+fn typed(table: Table, origin: impl FnOnce() -> String) -> Result<Typed, Error> {
+    table.try_into().map_err(|why: toml::de::Error| Error::Layer { origin: origin(), why: why.message().to_owned() })
+}
+
+fn merge(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => merge(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
+fn nested(key: &str, value: Value) -> Table {
+    let mut parts = key.rsplit('.');
+    let mut table = Table::new();
+    table.insert(parts.next().unwrap_or_default().to_owned(), value);
+    for part in parts {
+        table = Table::from_iter([(part.to_owned(), Value::Table(table))]);
+    }
+    table
+}
+
+/// A number, a truth value or a list as the file would have it; everything else is text.
+fn value(text: &str) -> Value {
+    let parsed = format!("value = {text}").parse::<Table>().ok();
+    let value = parsed.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+    value.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn file(text: &str) -> Result<Layers, Error> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("shop.toml");
+        fs::write(&path, text).expect("written");
+        Layers::default().file(&path)
+    }
+
+    fn environment(layers: Layers, variables: &[(&str, &str)]) -> Result<Layers, Error> {
+        layers.environment(variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())))
+    }
+
+    #[test]
+    fn nothing_typed_is_the_defaults() {
+        let config = Layers::default().validate().expect("valid");
+        assert_eq!((config.listen, config.data.to_str()), (super::super::LISTEN, Some("data")));
+        assert_eq!(config.limits.in_flight_max, crate::limits::Limits::default().in_flight_max);
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let layers = file("data = 'a'\n[limits]\nin_flight_max = 1\npage_size_max = 10\ndrain = '3s'").expect("read");
+        let variables = [("CARTULARY_LIMITS__IN_FLIGHT_MAX", "2"), ("CARTULARY_DATA", "7"), ("CARTULARY_LOG", "x")];
+        let layers = environment(layers, &variables).expect("read");
+        let config = layers.set("limits.in_flight_max", "3").and_then(|layers| layers.set_text("data", "b"));
+        let config = config.and_then(Layers::validate).expect("valid");
+        assert_eq!((config.limits.in_flight_max, config.limits.page_size_max), (3, 10));
+        assert_eq!((config.data.to_str(), config.limits.drain), (Some("b"), Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_name_that_nothing_has_is_refused_with_its_layer() {
+        let says = |result: Result<Layers, Error>| result.expect_err("refused").to_string();
+        assert!(says(file("[limits]\nin_flight = 1")).contains("in_flight"));
+        assert!(says(file("[limit]\n")).contains("shop.toml: unknown field `limit`"));
+        let misspelt = environment(Layers::default(), &[("CARTULARY_LIMITS_IN_FLIGHT_MAX", "1")]);
+        assert!(says(misspelt).starts_with("the environment variable CARTULARY_LIMITS_IN_FLIGHT_MAX: unknown field"));
+        assert!(says(Layers::default().set("runner.eager", "1s")).contains("runner.eager=1s"));
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_or_outside_its_bounds_is_refused_by_name() {
+        let refuse = |key: &str, text: &str| {
+            let result = Layers::default().set(key, text).and_then(Layers::validate);
+            result.expect_err("refused").to_string()
+        };
+        assert_eq!(refuse("limits.in_flight_max", "0"), "limits.in_flight_max must be at least 1");
+        assert!(refuse("limits.in_flight_max", "many").contains("invalid type"));
+        assert_eq!(refuse("limits.drain", "fast"), "limits.drain must be a duration such as 250ms, 10s or 15m, not \"fast\"");
+        assert_eq!(refuse("shop.order_ttl", "0s"), "shop.order_ttl must be more than nothing");
+        assert_eq!(refuse("sandbox.payments.decline", "1.5"), "sandbox.payments.decline must be from 0 to 1");
+        assert!(refuse("listen", "here").starts_with("listen must be an address"));
+        assert!(refuse("roles", "[\"gateway\", \"relay\"]").starts_with("roles"));
+    }
+
+    #[test]
+    fn roles_say_what_runs_here() {
+        let roles = |text: &str| Layers::default().set("roles", text).and_then(Layers::validate);
+        let config = roles("[\"gateway\", \"projections\"]").expect("valid");
+        assert!(config.projections && !config.processes);
+        assert!(roles("[\"projections\"]").is_err(), "without a gateway nothing is served");
+    }
+}
