@@ -17,7 +17,15 @@ const API: [&str; 11] =
 /// Definitions that clients need to read our errors, though no message of ours names them.
 const FOR_CLIENTS: [&str; 2] = ["third_party/google/rpc/status.proto", "third_party/google/rpc/error_details.proto"];
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() {
+    if let Err(error) = build() {
+        // Printed as it reads, not as Rust would quote it.
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=cartulary");
     println!("cargo:rerun-if-changed=third_party");
     let out = env::var("OUT_DIR")?;

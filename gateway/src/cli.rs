@@ -4,6 +4,7 @@
 //! configuration is wrong. Answers for people and scripts go to standard output (`--json` where a script would
 //! want it); everything else goes to standard error.
 
+pub mod import;
 mod serve;
 mod token;
 
@@ -29,6 +30,8 @@ pub struct Cli {
 enum Command {
     /// Runs the shop until it is told to stop (SIGINT or SIGTERM).
     Serve(serve::Args),
+    /// Replays a retailer's invoice lines through the gateway.
+    Import(import::Args),
     /// Issues a token that the shop in a folder accepts.
     Token(token::Args),
 }
@@ -91,6 +94,9 @@ pub enum Error {
     /// The signing key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The import ended early.
+    #[error("the import ended early")]
+    Import(#[from] import::Error),
     /// The system refuses a signal handler or standard output.
     #[error("the system refuses")]
     System(#[from] std::io::Error),
@@ -102,7 +108,7 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => 2,
-            Self::Start(_) | Self::Fallen(_) | Self::Key(_) | Self::System(_) => 1,
+            Self::Start(_) | Self::Fallen(_) | Self::Key(_) | Self::Import(_) | Self::System(_) => 1,
         }
     }
 }
@@ -114,6 +120,7 @@ impl Error {
 pub async fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
+        Command::Import(args) => import::run(args).await,
         Command::Token(args) => token::run(&args),
     }
 }

@@ -142,10 +142,8 @@ impl<V: View> AnyView for Folder<V> {
 
     fn keep(&mut self, bytes_max: usize) {
         for slot in std::mem::take(&mut self.pending) {
-            if slot.stored.is_some() {
-                self.cached_bytes += slot.weight();
-                self.cache.put(slot.key.clone(), slot);
-            }
+            self.cached_bytes += slot.weight();
+            self.cache.put(slot.key.clone(), slot);
         }
         while self.cached_bytes > bytes_max {
             let Some((_, slot)) = self.cache.pop_lru() else {

@@ -6,6 +6,8 @@
 //! `ACCEPT_API=1 cargo test -p proto --test compat`. A break cannot be accepted that way: take the
 //! line out of the file by hand, where everybody sees it.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use prost_reflect::{

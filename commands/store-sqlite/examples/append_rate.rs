@@ -65,7 +65,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 async fn measure(folder: &Path, run: Run) -> Result<(), Failure> {
-    let store = Arc::new(SqliteStore::open(folder, Arc::new(ManualClock::default()), &tuned())?);
+    let store = Arc::new(SqliteStore::open(folder, Arc::new(ManualClock::default()), &Limits::default())?);
     let start = Instant::now();
     let mut callers = JoinSet::new();
     for number in 0..run.callers {
@@ -159,21 +159,12 @@ async fn read_all(store: &SqliteStore) -> Result<f64, Failure> {
 /// CPU time of the running threads of this name; nothing where the system does not tell.
 fn cpu(name: &str) -> Duration {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let writers = threads
-        .filter(|thread| fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name.trim() == "log-writer"));
-    let nanoseconds = writers.filter_map(|thread| {
+    let named = threads.filter(|thread| {
+        fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+    });
+    let nanoseconds = named.filter_map(|thread| {
         let statistics = fs::read_to_string(thread.path().join("schedstat")).ok()?;
         statistics.split(' ').next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(nanoseconds.sum())
-}
-
-fn tuned() -> Limits {
-    let env = |name: &str, default: usize| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    Limits {
-        writer_cache_bytes: env("WC", 64) << 20,
-        checkpoint_wal_bytes: (env("CW", 32) as u64) << 20,
-        restart_wal_bytes: (env("RW", 64) as u64) << 20,
-        ..Limits::default()
-    }
 }

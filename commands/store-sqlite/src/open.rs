@@ -19,7 +19,7 @@ const SCHEMA: i64 = 1;
 const APPLICATION: i64 = 0x4341_5254;
 /// Two typical events to a page: measured, smaller pages split them and larger ones inflate the WAL, which
 /// holds whole pages.
-const PAGE_BYTES: i64 = 8_192;
+const PAGE_BYTES: i64 = 4_096;
 
 /// Small columns come first, so that looking at them never touches the pages of a large body.
 const TABLES: &str = "
