@@ -33,6 +33,9 @@ use pile::{Pile, Verdict};
 /// How many events are read at a time to rebuild an answer; hardly any request causes more.
 const REPLAY_PAGE: usize = 16;
 
+/// Requests that had their effect before, by the id of their first event.
+type Known<D> = Result<HashMap<Uuid, Recorded>, Error<<D as Decider>::Rejection>>;
+
 /// The name of an aggregate's stream.
 pub(crate) fn stream_name<D: Decider>(id: &D::Id) -> String {
     format!("{}-{id}", D::CATEGORY)
@@ -115,12 +118,7 @@ impl<D: Decider> Lane<D> {
     async fn round(&mut self, piles: Vec<Pile<D>>) -> Vec<Pile<D>> {
         let mut planned = Vec::with_capacity(piles.len());
         for mut pile in piles {
-            let creates = pile.creates();
-            let opened = match self.open(&pile.id.clone(), &pile.stream.clone(), creates).await {
-                Ok(entry) => pile.plan(entry, self.keys.as_ref()).await,
-                Err(error) => Err(error),
-            };
-            match opened {
+            match self.decide(&mut pile).await {
                 Ok(entry) => planned.push((pile, entry)),
                 Err(error) => pile.fail(&error),
             }
@@ -142,6 +140,23 @@ impl<D: Decider> Lane<D> {
         }
     }
 
+    /// Opens a stream's state and decides everything that waits for it.
+    async fn decide(&mut self, pile: &mut Pile<D>) -> Result<Entry<D>, Error<D::Rejection>> {
+        let (id, stream, creates) = (pile.id.clone(), pile.stream.clone(), pile.creates());
+        let (entry, remembered) = self.open(&id, &stream, creates).await?;
+        let mut entry = pile.plan(entry, self.keys.as_ref()).await?;
+        // An append that is accepted proves that what was remembered is so. Nothing proves a refusal, an "already
+        // so" or a look: where others write the log, too, they must not rest on what was so some time ago.
+        if remembered && !pile.appended && !self.store.sole_writer() {
+            let before = entry.revision;
+            self.catch_up(&stream, &mut entry).await?;
+            if entry.revision > before {
+                entry = pile.plan(entry, self.keys.as_ref()).await?;
+            }
+        }
+        Ok(entry)
+    }
+
     fn count(&self, planned: &[(Pile<D>, Entry<D>)], appends: &[ports::store::Append]) {
         let commands: usize = planned.iter().map(|(pile, _)| pile.decided.len()).sum();
         let events: usize = appends.iter().map(|append| append.events.len()).sum();
@@ -157,15 +172,8 @@ impl<D: Decider> Lane<D> {
         results: Vec<Result<Appended, Refused>>,
     ) -> Vec<Pile<D>> {
         let lookups = planned.iter().flat_map(|(pile, _)| pile.lookups()).collect();
-        let known = match self.look_up(lookups).await {
-            Ok(known) => known,
-            Err(error) => {
-                for (pile, _) in planned {
-                    pile.fail(&error);
-                }
-                return Vec::new();
-            }
-        };
+        // When the look fails, only those who were to be looked up hear of it: the others' events are written.
+        let known = self.look_up(lookups).await;
         let mut again = Vec::new();
         let mut results = results.into_iter();
         for (mut pile, mut entry) in planned {
@@ -202,20 +210,22 @@ impl<D: Decider> Lane<D> {
 
     /// Answers a pile whose events are durable. What was put off behind a twin that then came to nothing
     /// is given back.
-    async fn answer(&self, pile: Pile<D>, entry: &Entry<D>, known: &HashMap<Uuid, Recorded>) -> Option<Pile<D>> {
+    async fn answer(&self, pile: Pile<D>, entry: &Entry<D>, known: &Known<D>) -> Option<Pile<D>> {
         let mut rest = Pile::new(pile.id.clone());
         for decided in pile.decided {
             let first = decided.request.event_id(&pile.stream, 0).0;
-            let answered = match (decided.verdict, known.get(&first)) {
+            let known = known.as_ref().map(|known| known.get(&first));
+            let answered = match (decided.verdict, known) {
                 (Verdict::Planned { events, revision }, _) => {
                     Ok(Outcome { position: entry.position, revision, events, replayed: false })
                 }
-                (_, Some(recorded)) => self.replay(&decided.request, &pile.stream, recorded).await,
-                (Verdict::Already { revision }, None) => {
+                (_, Err(error)) => Err(error.clone()),
+                (_, Ok(Some(recorded))) => self.replay(&decided.request, &pile.stream, recorded).await,
+                (Verdict::Already { revision }, Ok(None)) => {
                     Ok(Outcome { position: entry.position, revision, events: Vec::new(), replayed: false })
                 }
-                (Verdict::Refused(error), None) => Err(error),
-                (Verdict::Suspect, None) => {
+                (Verdict::Refused(error), Ok(None)) => Err(error),
+                (Verdict::Suspect, Ok(None)) => {
                     rest.push_execute(decided.command, decided.request, decided.answer);
                     continue;
                 }
@@ -254,12 +264,17 @@ impl<D: Decider> Lane<D> {
         }
     }
 
-    /// Takes a state out of memory, assumes that it is new, or folds it from the store.
-    async fn open(&mut self, id: &D::Id, stream: &str, creates: bool) -> Result<Entry<D>, Error<D::Rejection>> {
+    /// Takes a state out of memory, assumes that it is new, or folds it from the store. True when it was remembered.
+    async fn open(
+        &mut self,
+        id: &D::Id,
+        stream: &str,
+        creates: bool,
+    ) -> Result<(Entry<D>, bool), Error<D::Rejection>> {
         match self.states.pop(id) {
-            Some(entry) => Ok(entry),
-            None if creates => Ok(Entry::empty(true)),
-            None => self.load(stream).await,
+            Some(entry) => Ok((entry, true)),
+            None if creates => Ok((Entry::empty(true), false)),
+            None => Ok((self.load(stream).await?, false)),
         }
     }
 
@@ -273,6 +288,12 @@ impl<D: Decider> Lane<D> {
                 entry = Entry { state, revision, position, snapshot: revision, cause: None, assumed: false };
             }
         }
+        self.catch_up(stream, &mut entry).await?;
+        Ok(entry)
+    }
+
+    /// Folds what the stream holds beyond the state.
+    async fn catch_up(&self, stream: &str, entry: &mut Entry<D>) -> Result<(), Error<D::Rejection>> {
         loop {
             let page = self.store.read_stream(stream, entry.revision, self.limits.load_events_max).await?;
             for recorded in &page {
@@ -280,7 +301,7 @@ impl<D: Decider> Lane<D> {
                 entry.position = recorded.position;
             }
             if page.len() < self.limits.load_events_max {
-                return Ok(entry);
+                return Ok(());
             }
         }
     }
@@ -303,7 +324,7 @@ impl<D: Decider> Lane<D> {
     }
 
     /// Reads the requests that may have had their effect before, in one call.
-    async fn look_up(&self, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Recorded>, Error<D::Rejection>> {
+    async fn look_up(&self, ids: Vec<Uuid>) -> Known<D> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }

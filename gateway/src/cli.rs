@@ -4,6 +4,8 @@
 //! configuration is wrong. Answers for people and scripts go to standard output (`--json` where a script would
 //! want it); everything else goes to standard error.
 
+mod client;
+mod demo;
 pub mod import;
 mod serve;
 mod token;
@@ -30,6 +32,8 @@ pub struct Cli {
 enum Command {
     /// Runs the shop until it is told to stop (SIGINT or SIGTERM).
     Serve(serve::Args),
+    /// Runs a shop with a real catalogue, real orders and shoppers, and prints what to try.
+    Demo(demo::Args),
     /// Replays a retailer's invoice lines through the gateway.
     Import(import::Args),
     /// Issues a token that the shop in a folder accepts.
@@ -53,7 +57,11 @@ struct Settings {
 impl Settings {
     /// The layers: file, environment, flags.
     fn layers(&self) -> Result<Layers, config::Error> {
-        let mut layers = Layers::default();
+        self.over(Layers::default())
+    }
+
+    /// The same, over settings that a command begins with.
+    fn over(&self, mut layers: Layers) -> Result<Layers, config::Error> {
         if let Some(path) = &self.config {
             layers = layers.file(path)?;
         }
@@ -94,8 +102,8 @@ pub enum Error {
     /// The signing key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The import ended early.
-    #[error("the import ended early")]
+    /// The import did not come to its end.
+    #[error(transparent)]
     Import(#[from] import::Error),
     /// The system refuses a signal handler or standard output.
     #[error("the system refuses")]
@@ -120,6 +128,7 @@ impl Error {
 pub async fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Import(args) => import::run(args).await,
         Command::Token(args) => token::run(&args),
     }

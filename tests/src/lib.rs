@@ -1,1 +1,13 @@
 //! Acceptance, vendors, simulation, benches, tidy.
+//!
+//! What the tests share: a whole shop in a folder of its own ([`shop`]), typed clients with a token
+//! ([`client`]), the messages that most tests send ([`say`]), and a client for the JSON twin that knows nothing of the
+//! API ([`http`]).
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+pub mod books;
+pub mod client;
+pub mod http;
+pub mod say;
+pub mod shop;
+pub mod victim;

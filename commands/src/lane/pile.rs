@@ -96,7 +96,7 @@ impl<D: Decider> Pile<D> {
     pub(super) async fn plan(&mut self, mut entry: Entry<D>, keys: &dyn Keys) -> Result<Entry<D>, Error<D::Rejection>> {
         self.expected = entry.revision;
         self.events.clear();
-        let mut seen = std::mem::take(&mut self.suspects);
+        let mut seen = self.suspects.clone();
         for decided in &mut self.decided {
             let first = decided.request.event_id(&self.stream, 0).0;
             decided.verdict = if seen.contains(&first) {

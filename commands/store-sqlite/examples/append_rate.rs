@@ -57,7 +57,9 @@ async fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
     let root = args.next().map_or_else(tempfile::tempdir, tempfile::tempdir_in)?;
     let only: Option<usize> = args.next().map(|number| number.parse()).transpose()?;
-    println!("callers  batch  streams      ids   events/s  writer µs/event  checkpoint µs/event  bytes/event     read/s");
+    println!(
+        "callers  batch  streams      ids   events/s  writer µs/event  checkpoint µs/event  bytes/event     read/s  absent µs"
+    );
     for (number, run) in RUNS.into_iter().enumerate().filter(|(number, _)| only.is_none_or(|only| only == *number)) {
         measure(&root.path().join(number.to_string()), run).await?;
     }
@@ -80,10 +82,11 @@ async fn measure(folder: &Path, run: Run) -> Result<(), Failure> {
     let per_event = |thread| cpu(thread).as_secs_f64() * 1e6 / events as f64;
     let (writer, checkpoint) = (per_event("log-writer"), per_event("log-checkpoint"));
     let read = read_all(&store).await?;
+    let absent = look_in_vain(&store).await?;
     drop(store);
     let bytes = fs::metadata(folder.join("log.sqlite"))?.len() / events;
     println!(
-        "{:>7}  {:>5}  {:>7}  {:>7}  {:>9.0}  {writer:>15.1}  {checkpoint:>19.1}  {bytes:>11}  {read:>9.0}",
+        "{:>7}  {:>5}  {:>7}  {:>7}  {:>9.0}  {writer:>15.1}  {checkpoint:>19.1}  {bytes:>11}  {read:>9.0}  {absent:>9.1}",
         run.callers,
         run.batch,
         if run.streams == 0 { "new".to_owned() } else { run.streams.to_string() },
@@ -156,12 +159,24 @@ async fn read_all(store: &SqliteStore) -> Result<f64, Failure> {
     }
 }
 
+/// Microseconds to learn that a stream has neither snapshot nor events, as before each new order.
+async fn look_in_vain(store: &SqliteStore) -> Result<f64, Failure> {
+    const LOOKS: u64 = 20_000;
+    let start = Instant::now();
+    for n in 0..LOOKS {
+        let name = format!("order-{}", Uuid::from_u64_pair(scatter(n), n));
+        if store.load_snapshot(&name, 1).await?.is_some() || !store.read_stream(&name, 0, 100).await?.is_empty() {
+            return Err("found what was never written".into());
+        }
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e6 / LOOKS as f64)
+}
+
 /// CPU time of the running threads of this name; nothing where the system does not tell.
 fn cpu(name: &str) -> Duration {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let named = threads.filter(|thread| {
-        fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
-    });
+    let named =
+        threads.filter(|thread| fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim() == name));
     let nanoseconds = named.filter_map(|thread| {
         let statistics = fs::read_to_string(thread.path().join("schedstat")).ok()?;
         statistics.split(' ').next()?.parse::<u64>().ok()

@@ -18,7 +18,8 @@ pub struct Limits {
     pub heads_max: usize,
     /// Connections that read the log at the same time; further readers wait.
     pub readers_max: usize,
-    /// Page cache of the writer. What does not fit is read back from the operating system's cache.
+    /// Page cache of the writer. What does not fit is read back from the operating system's cache. More is not
+    /// better: while the log is smaller than 1 GiB, SQLite walks over the whole cache in almost every commit.
     pub writer_cache_bytes: usize,
     /// Page cache of each reader.
     pub reader_cache_bytes: usize,
@@ -47,7 +48,7 @@ impl Default for Limits {
             event_bytes_max: 16 * MIB,
             heads_max: 200_000,
             readers_max: 4,
-            writer_cache_bytes: 64 * MIB,
+            writer_cache_bytes: 16 * MIB,
             reader_cache_bytes: 8 * MIB,
             checkpoint_wal_bytes: 32 * MIB as u64,
             restart_wal_bytes: 64 * MIB as u64,

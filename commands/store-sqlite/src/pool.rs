@@ -36,6 +36,15 @@ impl Pool {
         }))
     }
 
+    /// Runs `glance` here and now, if a connection is idle: for a lookup so small that handing it to another
+    /// thread would cost several times the lookup. `None` when no connection is idle.
+    pub fn glance<T>(&self, glance: impl FnOnce(&Connection) -> T) -> Option<T> {
+        let conn = self.0.idle().pop()?;
+        let answer = glance(&conn);
+        self.0.idle().push(conn);
+        Some(answer)
+    }
+
     /// Runs `read` on a connection of its own.
     pub async fn read<T, F>(&self, read: F) -> Result<T, Error>
     where

@@ -43,9 +43,7 @@ pub fn all(conn: &Connection, after: Position, limit: usize) -> Result<Vec<Recor
 /// [`ports::store::EventStore::read_stream`].
 pub fn stream(conn: &Connection, name: &str, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error> {
     let Ok(first) = i64::try_from(from) else { return Ok(Vec::new()) };
-    let mut statement = conn.prepare_cached(FIND_STREAM).map_err(|error| read_failed(&error))?;
-    let id = statement.query_row([name], |row| row.get::<_, i64>(0)).optional();
-    let Some(id) = id.map_err(|error| read_failed(&error))? else { return Ok(Vec::new()) };
+    let Some(id) = stream_id(conn, name)? else { return Ok(Vec::new()) };
     let mut statement = conn.prepare_cached(STREAM).map_err(|error| read_failed(&error))?;
     let mut rows = statement.query(params![id, first, sql_limit(limit)]).map_err(|error| read_failed(&error))?;
     let mut events: Vec<Recorded> = Vec::new();
@@ -62,6 +60,12 @@ pub fn stream(conn: &Connection, name: &str, from: Revision, limit: usize) -> Re
 
 /// The number of a stream.
 pub const FIND_STREAM: &str = "SELECT id FROM streams WHERE name = ?1";
+
+/// The number of a stream; `None` when the log has none of that name.
+pub fn stream_id(conn: &Connection, name: &str) -> Result<Option<i64>, Error> {
+    let mut statement = conn.prepare_cached(FIND_STREAM).map_err(|error| read_failed(&error))?;
+    statement.query_row([name], |row| row.get(0)).optional().map_err(|error| read_failed(&error))
+}
 
 /// [`ports::store::EventStore::find`].
 pub fn find(conn: &Connection, ids: &[Uuid]) -> Result<Vec<Option<Recorded>>, Error> {

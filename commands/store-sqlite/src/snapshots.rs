@@ -50,25 +50,15 @@ impl Snapshots {
         Ok(Self(Arc::new(Mutex::new(conn))))
     }
 
+    /// [`Self::load`] here and now, unless somebody else is using the file: it is one lookup in a small file, and
+    /// handing that to another thread would cost several times the lookup.
+    pub fn glance(&self, name: &str, fold: u32) -> Option<Result<Option<Snapshot>, Error>> {
+        Some(load(&*self.0.try_lock().ok()?, name, fold))
+    }
+
     /// [`ports::store::EventStore::load_snapshot`].
     pub fn load(&self, name: &str, fold: u32) -> Result<Option<Snapshot>, Error> {
-        let conn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let query = "SELECT revision, position, checksum, state FROM snapshots WHERE name = ?1 AND fold = ?2";
-        let read = |row: &rusqlite::Row<'_>| {
-            let (revision, position): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let state = row.get_ref(3)?.as_bytes()?;
-            let whole = row.get::<_, i64>(2)? == i64::from(checksum(name, fold, revision, position, state));
-            let state = Bytes::copy_from_slice(state);
-            let (revision, position) = (revision.cast_unsigned(), Position(position.cast_unsigned()));
-            Ok(whole.then_some(Snapshot { fold, revision, position, state }))
-        };
-        let found =
-            conn.prepare_cached(query).and_then(|mut query| query.query_row(params![name, fold], read).optional());
-        match found {
-            Ok(found) => Ok(found.flatten()),
-            Err(error) if is_damage(&error) => Ok(None),
-            Err(error) => Err(Error::Failed(error.to_string())),
-        }
+        load(&self.0.lock().unwrap_or_else(PoisonError::into_inner), name, fold)
     }
 
     /// [`ports::store::EventStore::save_snapshot`].
@@ -81,6 +71,24 @@ impl Snapshots {
         let conn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let saved = conn.prepare_cached(replace).and_then(|mut replace| replace.execute(row));
         saved.map(drop).map_err(|error| if is_full(&error) { Error::Full } else { Error::Failed(error.to_string()) })
+    }
+}
+
+fn load(conn: &Connection, name: &str, fold: u32) -> Result<Option<Snapshot>, Error> {
+    let query = "SELECT revision, position, checksum, state FROM snapshots WHERE name = ?1 AND fold = ?2";
+    let read = |row: &rusqlite::Row<'_>| {
+        let (revision, position): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let state = row.get_ref(3)?.as_bytes()?;
+        let whole = row.get::<_, i64>(2)? == i64::from(checksum(name, fold, revision, position, state));
+        let state = Bytes::copy_from_slice(state);
+        let (revision, position) = (revision.cast_unsigned(), Position(position.cast_unsigned()));
+        Ok(whole.then_some(Snapshot { fold, revision, position, state }))
+    };
+    let found = conn.prepare_cached(query).and_then(|mut query| query.query_row(params![name, fold], read).optional());
+    match found {
+        Ok(found) => Ok(found.flatten()),
+        Err(error) if is_damage(&error) => Ok(None),
+        Err(error) => Err(Error::Failed(error.to_string())),
     }
 }
 

@@ -99,6 +99,11 @@ impl Drop for SqliteStore {
 
 #[async_trait]
 impl EventStore for SqliteStore {
+    fn sole_writer(&self) -> bool {
+        // The fence keeps every other process away from the folder.
+        true
+    }
+
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Result<Appended, Refused>>, Error> {
         if batch.is_empty() {
             return Ok(Vec::new());
@@ -113,6 +118,10 @@ impl EventStore for SqliteStore {
     }
 
     async fn read_stream(&self, stream: &str, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error> {
+        // Every new stream is first looked for: an answer that is almost always "none".
+        if let Some(Ok(None)) = self.readers.glance(|conn| read::stream_id(conn, stream)) {
+            return Ok(Vec::new());
+        }
         let stream = stream.to_owned();
         self.readers.read(move |conn| read::stream(conn, &stream, from, limit)).await
     }
@@ -143,8 +152,13 @@ impl EventStore for SqliteStore {
     }
 
     async fn load_snapshot(&self, name: &str, fold: u32) -> Result<Option<Snapshot>, Error> {
-        let (snapshots, name) = (self.snapshots.clone(), name.to_owned());
-        let loaded = blocking(move || snapshots.load(&name, fold)).await?;
+        let loaded = match self.snapshots.glance(name, fold) {
+            Some(loaded) => loaded?,
+            None => {
+                let (snapshots, name) = (self.snapshots.clone(), name.to_owned());
+                blocking(move || snapshots.load(&name, fold)).await?
+            }
+        };
         // After the log was restored from a copy, a snapshot may know more than the log does.
         Ok(loaded.filter(|snapshot| snapshot.position <= *self.head.borrow()))
     }

@@ -38,10 +38,7 @@ impl MemberKey {
         nonce[..16].copy_from_slice(event.as_bytes());
         nonce[16] = field;
         // Encrypting a buffer of this size cannot fail; an empty ciphertext would merely never open.
-        let ciphertext = self
-            .cipher()
-            .encrypt(&nonce.into(), plaintext)
-            .unwrap_or_default();
+        let ciphertext = self.cipher().encrypt(&nonce.into(), plaintext).unwrap_or_default();
         [nonce.as_slice(), &ciphertext].concat()
     }
 
@@ -51,9 +48,7 @@ impl MemberKey {
     /// [`Unopened`] for another key or altered bytes.
     pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, Unopened> {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(Unopened)?;
-        self.cipher()
-            .decrypt(&(*nonce).into(), ciphertext)
-            .map_err(|_| Unopened)
+        self.cipher().decrypt(&(*nonce).into(), ciphertext).map_err(|_| Unopened)
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {

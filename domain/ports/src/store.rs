@@ -17,9 +17,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A place in the log. `Position::START` is before the first event.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(pub u64);
 
@@ -157,16 +155,17 @@ pub trait EventStore: Send + Sync + 'static {
     /// An [`Error`] for the whole batch; only after [`Error::Unknown`] may some of it be there.
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Result<Appended, Refused>>, Error>;
 
+    /// True when nobody else can write this log while this handle exists: what its holder remembers of a stream
+    /// is then all there is. Where it is false, only an accepted append proves that.
+    fn sole_writer(&self) -> bool {
+        false
+    }
+
     /// Up to `limit` events of a stream from revision `from` (inclusive), in order. An unknown stream is empty.
     ///
     /// # Errors
     /// An [`Error`] when the log cannot be read.
-    async fn read_stream(
-        &self,
-        stream: &str,
-        from: Revision,
-        limit: usize,
-    ) -> Result<Vec<Recorded>, Error>;
+    async fn read_stream(&self, stream: &str, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error>;
 
     /// Up to `limit` events of the whole log after position `after` (exclusive), in order.
     ///

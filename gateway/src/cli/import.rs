@@ -9,7 +9,6 @@
 //! long as the token belongs to the same member.
 
 pub mod classify;
-mod client;
 mod journal;
 pub mod matching;
 pub mod names;
@@ -29,6 +28,7 @@ use domain::ids::OrderId;
 use flate2::bufread::MultiGzDecoder;
 
 use self::{plan::Plan, progress::Progress, report::Report};
+use super::client;
 
 /// What `import` is told.
 #[derive(Debug, clap::Args)]
@@ -97,30 +97,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// Not an address.
-    #[error("{0:?} is not an address such as http://127.0.0.1:50051")]
-    Endpoint(String),
-    /// Not a token.
-    #[error("the token holds characters that no token has")]
-    Token,
-    /// Nobody answers.
-    #[error("no shop answers at {endpoint}: {why}")]
-    Unreachable {
-        /// The address.
-        endpoint: String,
-        /// What the connection said.
-        why: String,
-    },
-    /// The shop cannot go on, or does not let this caller.
-    #[error("{what}: {reason}: {detail}; run the same command again to go on")]
-    Stopped {
-        /// What was asked.
-        what: String,
-        /// The reason, by its name.
-        reason: String,
-        /// The shop's words.
-        detail: String,
-    },
+    /// The shop cannot be asked, or cannot go on.
+    #[error("the import stopped; run the same command again to go on")]
+    Shop(#[from] client::Error),
     /// The journal cannot be read or written.
     #[error("the journal {path}")]
     Journal {
@@ -148,7 +127,7 @@ pub enum Error {
 
 /// Runs the command.
 pub(super) async fn run(args: Args) -> Result<(), super::Error> {
-    import(args).await.map_err(super::Error::Import)
+    Ok(import(args).await?)
 }
 
 async fn import(args: Args) -> Result<(), Error> {

@@ -179,6 +179,11 @@ async fn a_body_that_is_too_large_is_refused_whether_it_says_so_or_not() {
     );
     let unsaid = wire::http(shop.address, &chunked).await;
     assert!(unsaid.starts_with("HTTP/1.1 413"), "{unsaid}");
+    let unsent = format!(
+        "POST /order/process-order HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: 101\r\n{headers}\r\n"
+    );
+    let announced = wire::http(shop.address, &unsent).await;
+    assert!(announced.starts_with("HTTP/1.1 413"), "refused before it is sent: {announced}");
     let small = ask(&shop, "POST", "/order/process-order", &headers, "{}").await;
     assert_eq!(small.status(), 200);
 }

@@ -1,9 +1,15 @@
 //! The limits on connections, each run into with a small value.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use proto::v1::{self, catalog_service_client::CatalogServiceClient};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
 use tonic::Status;
 
 use crate::{
@@ -20,11 +26,18 @@ fn product(id: &str) -> v1::GetProductRequest {
     v1::GetProductRequest { product_id: id.to_owned(), min_position: 0 }
 }
 
-/// Reads one answer of a connection that stays open.
-async fn answer(socket: &mut tokio::net::TcpStream) -> String {
+/// Whatever arrives next on a connection that stays open.
+async fn chunk(socket: &mut TcpStream) -> Vec<u8> {
     let mut buffer = vec![0; 4096];
     let read = tokio::time::timeout(PATIENCE, socket.read(&mut buffer)).await.expect("in time").expect("open");
-    String::from_utf8_lossy(&buffer[..read]).into_owned()
+    assert!(read > 0, "the connection is open");
+    buffer.truncate(read);
+    buffer
+}
+
+/// The same as text: a short answer arrives at once.
+async fn answer(socket: &mut TcpStream) -> String {
+    String::from_utf8_lossy(&chunk(socket).await).into_owned()
 }
 
 #[tokio::test]
@@ -66,12 +79,26 @@ async fn connection_idle_closes_what_is_not_used_and_only_that() {
     assert!(answer(&mut socket).await.starts_with("HTTP/1.1 200"));
     assert!(wire::rest(&mut socket).await.is_empty(), "closed without another word");
 
+    let mut socket = wire::open(shop.address).await;
+    for path in ["slow-900", "p"] {
+        let ask = GET.replace("products/p", &format!("products/{path}"));
+        socket.write_all(ask.as_bytes()).await.expect("written");
+        let said = answer(&mut socket).await;
+        assert!(said.starts_with("HTTP/1.1 200"), "a slow request is no idleness: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn connection_idle_spares_a_connection_that_only_follows_a_stream() {
+    let limits = Limits { connection_idle: SHORT * 3, connections_max: 1, ..Limits::default() };
+    let shop = Shop::open(limits).await;
     let mut catalog = CatalogServiceClient::new(shop.connect().await);
-    assert!(catalog.get_product(product("slow-900")).await.is_ok(), "a slow request is no idleness");
     let watch = v1::WatchStockRequest { sku: "quiet".to_owned(), min_position: 0 };
     let mut levels = catalog.watch_stock(watch).await.expect("in").into_inner();
     levels.message().await.expect("a level");
-    assert!(tokio::time::timeout(SHORT * 9, levels.message()).await.is_err(), "nor is a stream that is followed");
+    assert!(tokio::time::timeout(SHORT * 9, levels.message()).await.is_err(), "it is quiet");
+    // A connection that had been told to go would take no more, and a second one is not allowed.
+    assert!(catalog.get_product(product("p")).await.is_ok());
 }
 
 #[tokio::test]
@@ -168,6 +195,23 @@ async fn pending_resets_max_ends_a_rapid_reset_attack() {
 }
 
 #[tokio::test]
+async fn pending_resets_max_lets_fewer_resets_pass() {
+    let shop = Shop::open(Limits { pending_resets_max: 200, ..Limits::default() }).await;
+    let calm = (0..100).flat_map(|n| [request(2 * n + 1), frame(3, 0, 2 * n + 1, &[0, 0, 0, 8])].concat());
+    let mut socket = wire::open(shop.address).await;
+    let ping = frame(6, 0, 0, b"still on");
+    socket.write_all(&[greeting(), calm.collect(), ping].concat()).await.expect("written");
+    let mut said = Vec::new();
+    let answered = async {
+        while !frames(&said).iter().any(|(kind, ..)| *kind == 6) {
+            said.extend_from_slice(&chunk(&mut socket).await);
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.expect("the ping is answered");
+    assert!(frames(&said).iter().all(|(kind, ..)| *kind != 7), "and nobody is sent away");
+}
+
+#[tokio::test]
 async fn local_resets_max_ends_an_attack_that_makes_us_reset() {
     let shop = Shop::open(Limits { local_resets_max: 5, ..Limits::default() }).await;
     // A window that grows past its largest size is an error of the stream, which we must then reset.
@@ -216,7 +260,7 @@ async fn a_gateway_that_stops_finishes_what_it_began_and_tells_its_followers() {
     assert!(slow.await.expect("no panic").is_ok(), "the slow request was finished");
     let address = shop.address;
     assert_eq!(shop.stopped().await.cut, 0);
-    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test]
@@ -232,4 +276,38 @@ async fn drain_is_over_when_its_time_is() {
     assert_eq!(shop.stopped().await.cut, 1);
     assert!(stopping.elapsed() < PATIENCE);
     assert!(slow.await.expect("no panic").is_err());
+}
+
+/// How many levels of an endless stream are made for a client whose window is wide open and who never reads.
+async fn made_ahead(send_buffer_max_bytes: usize) -> usize {
+    let shop = Shop::open(Limits { send_buffer_max_bytes, ..Limits::default() }).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(8 << 10).expect("a small buffer");
+    let mut socket = socket.connect(shop.address).await.expect("connected");
+    let widest = 0x7fff_ffff_u32;
+    let settings = [&[0, 4][..], &widest.to_be_bytes()].concat();
+    let path = b"/catalog/stock/endless:watch";
+    let headers = [&[0x82, 0x86, 0x04, u8::try_from(path.len()).expect("short")][..], path].concat();
+    let ask = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &settings),
+        frame(8, 0, 0, &(widest - 65_535).to_be_bytes()),
+        frame(1, 5, 1, &headers),
+    ];
+    socket.write_all(&ask.concat()).await.expect("written");
+    let made = || shop.services.streamed.load(Ordering::SeqCst);
+    let mut before = 0;
+    // Until no more are made for a while.
+    while made() == 0 || made() > before {
+        before = made();
+        tokio::time::sleep(SHORT * 4).await;
+    }
+    made()
+}
+
+#[tokio::test]
+async fn send_buffer_max_bounds_what_waits_for_who_does_not_read() {
+    let (small, large) = (made_ahead(16 << 10).await, made_ahead(16 << 20).await);
+    // A level is a little more than 1,000 bytes; what the sockets hold is the same for both.
+    assert!(large > small + 8_000, "{small} and {large} levels");
 }

@@ -64,19 +64,12 @@ fn event(n: u128) -> NewEvent {
 
 /// An append of the events numbered `numbers`.
 fn append(stream: &str, expected: Revision, numbers: impl IntoIterator<Item = u128>) -> Append {
-    Append {
-        stream: stream.to_owned(),
-        expected,
-        events: numbers.into_iter().map(event).collect(),
-    }
+    Append { stream: stream.to_owned(), expected, events: numbers.into_iter().map(event).collect() }
 }
 
 /// Writes one append and answers as the store did.
 async fn write(store: &Store, append: Append) -> Result<Appended, Refused> {
-    let mut answers = store
-        .append(vec![append])
-        .await
-        .expect("the store takes an append");
+    let mut answers = store.append(vec![append]).await.expect("the store takes an append");
     assert_eq!(answers.len(), 1, "one append has one answer");
     answers.remove(0)
 }
@@ -84,40 +77,26 @@ async fn write(store: &Store, append: Append) -> Result<Appended, Refused> {
 /// Writes one append that must succeed afresh.
 async fn written(store: &Store, append: Append) -> Appended {
     let expected = append.expected;
-    let appended = write(store, append)
-        .await
-        .expect("nothing speaks against the append");
+    let appended = write(store, append).await.expect("nothing speaks against the append");
     assert!(appended.fresh, "a first write is fresh");
-    assert_eq!(
-        appended.first_revision, expected,
-        "an append begins where it expected the stream to end"
-    );
+    assert_eq!(appended.first_revision, expected, "an append begins where it expected the stream to end");
     appended
 }
 
 /// The whole log.
 async fn all(store: &Store) -> Vec<Recorded> {
-    store
-        .read_all(Position::START, usize::MAX)
-        .await
-        .expect("the log reads")
+    store.read_all(Position::START, usize::MAX).await.expect("the log reads")
 }
 
 /// A whole stream.
 async fn stream(store: &Store, name: &str) -> Vec<Recorded> {
-    store
-        .read_stream(name, 0, usize::MAX)
-        .await
-        .expect("the stream reads")
+    store.read_stream(name, 0, usize::MAX).await.expect("the stream reads")
 }
 
 /// Checks that a stream holds exactly the events numbered `numbers`, at revisions 0, 1, 2, …
 async fn holds(store: &Store, name: &str, numbers: &[u128]) {
     let events = stream(store, name).await;
-    let found: Vec<_> = events
-        .iter()
-        .map(|event| (event.revision, event.id))
-        .collect();
+    let found: Vec<_> = events.iter().map(|event| (event.revision, event.id)).collect();
     let expected: Vec<_> = (0..).zip(numbers.iter().map(|&n| id(n))).collect();
     assert_eq!(found, expected, "what stream {name} holds");
 }

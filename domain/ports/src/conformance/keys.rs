@@ -29,10 +29,7 @@ async fn key(keys: &Arc<dyn Keys>, n: u128) -> [u8; 32] {
 }
 
 async fn existing(keys: &Arc<dyn Keys>, n: u128) -> Option<[u8; 32]> {
-    keys.existing(member(n))
-        .await
-        .expect("keys can be read")
-        .map(|key| key.0)
+    keys.existing(member(n)).await.expect("keys can be read").map(|key| key.0)
 }
 
 async fn a_member_has_one_key_for_ever(harness: &dyn Harness<dyn Keys>) {
@@ -46,34 +43,16 @@ async fn a_member_has_one_key_for_ever(harness: &dyn Harness<dyn Keys>) {
     assert_eq!(distinct.len(), 100, "no two members share a key");
     let weak = |key: &[u8; 32]| key.iter().collect::<BTreeSet<_>>().len() < 10;
     assert!(!made.iter().any(weak), "a key is not a pattern");
-    let shares = |key: &[u8; 32], n| {
-        key.windows(8)
-            .any(|part| member(n).as_bytes().windows(8).any(|id| id == part))
-    };
-    assert!(
-        !made.iter().zip(0..).any(|(key, n)| shares(key, n)),
-        "a key does not show its member"
-    );
-    let sealed =
-        keys.key(member(7))
-            .await
-            .expect("a member has a key")
-            .seal(member(8), 0, b"secret");
+    let shares = |key: &[u8; 32], n| key.windows(8).any(|part| member(n).as_bytes().windows(8).any(|id| id == part));
+    assert!(!made.iter().zip(0..).any(|(key, n)| shares(key, n)), "a key does not show its member");
+    let sealed = keys.key(member(7)).await.expect("a member has a key").seal(member(8), 0, b"secret");
     let keys = harness.reopen(keys).await;
     for (n, made) in (0..).zip(&made) {
-        assert_eq!(
-            existing(&keys, n).await.as_ref(),
-            Some(made),
-            "a key survives a restart"
-        );
+        assert_eq!(existing(&keys, n).await.as_ref(), Some(made), "a key survives a restart");
         assert_eq!(&key(&keys, n).await, made, "a key stays the same");
     }
     let key = keys.key(member(7)).await.expect("a member has a key");
-    assert_eq!(
-        key.open(&sealed).as_deref(),
-        Ok(b"secret".as_slice()),
-        "what was sealed before opens after"
-    );
+    assert_eq!(key.open(&sealed).as_deref(), Ok(b"secret".as_slice()), "what was sealed before opens after");
 }
 
 async fn racing_first_uses_make_one_key(harness: &dyn Harness<dyn Keys>) {
@@ -94,29 +73,16 @@ async fn forgetting_is_final(harness: &dyn Harness<dyn Keys>) {
     let keys = harness.open().await;
     let kept = key(&keys, 1).await;
     key(&keys, 2).await;
-    keys.forget(member(2))
-        .await
-        .expect("a member can be forgotten");
-    keys.forget(member(2))
-        .await
-        .expect("a member can be forgotten twice");
-    keys.forget(member(3))
-        .await
-        .expect("a member without a key can be forgotten");
+    keys.forget(member(2)).await.expect("a member can be forgotten");
+    keys.forget(member(2)).await.expect("a member can be forgotten twice");
+    keys.forget(member(3)).await.expect("a member without a key can be forgotten");
     let check = async |keys: &Arc<dyn Keys>| {
         for n in [2, 3] {
             assert_eq!(existing(keys, n).await, None, "a forgotten key is gone");
-            assert!(
-                keys.key(member(n)).await.is_err(),
-                "a forgotten member gets no new key"
-            );
+            assert!(keys.key(member(n)).await.is_err(), "a forgotten member gets no new key");
             assert_eq!(existing(keys, n).await, None, "nor by having asked");
         }
-        assert_eq!(
-            existing(keys, 1).await,
-            Some(kept),
-            "the others keep theirs"
-        );
+        assert_eq!(existing(keys, 1).await, Some(kept), "the others keep theirs");
     };
     check(&keys).await;
     let keys = harness.reopen(keys).await;

@@ -37,47 +37,27 @@ type Views = Arc<dyn ViewStore>;
 
 /// A commit of `changes` to `view`.
 fn commit(view: &str, from: u64, to: u64, changes: Vec<RowChange>) -> ViewCommit {
-    ViewCommit {
-        view: view.to_owned(),
-        from: Position(from),
-        to: Position(to),
-        changes,
-    }
+    ViewCommit { view: view.to_owned(), from: Position(from), to: Position(to), changes }
 }
 
 /// A row without index entries.
 fn put(key: &[u8], row: &str) -> RowChange {
-    RowChange {
-        key: key.to_vec(),
-        row: Some(Bytes::from(row.to_owned())),
-        unindex: Vec::new(),
-        index: Vec::new(),
-    }
+    RowChange { key: key.to_vec(), row: Some(Bytes::from(row.to_owned())), unindex: Vec::new(), index: Vec::new() }
 }
 
 /// The same row, entered into the index `by-name`.
 fn indexed(key: &[u8], row: &str, index_key: &[u8]) -> RowChange {
-    RowChange {
-        index: vec![("by-name", index_key.to_vec())],
-        ..put(key, row)
-    }
+    RowChange { index: vec![("by-name", index_key.to_vec())], ..put(key, row) }
 }
 
 /// A removed row with its entry in the index `by-name`.
 fn removed(key: &[u8], index_key: &[u8]) -> RowChange {
-    RowChange {
-        row: None,
-        unindex: vec![("by-name", index_key.to_vec())],
-        ..put(key, "")
-    }
+    RowChange { row: None, unindex: vec![("by-name", index_key.to_vec())], ..put(key, "") }
 }
 
 /// Commits what must succeed.
 async fn done(views: &Views, commits: Vec<ViewCommit>) {
-    views
-        .commit(commits)
-        .await
-        .expect("nothing speaks against the commit");
+    views.commit(commits).await.expect("nothing speaks against the commit");
 }
 
 async fn position(views: &Views, view: &str) -> u64 {
@@ -88,9 +68,7 @@ async fn position(views: &Views, view: &str) -> u64 {
 async fn rows(views: &Views, view: &str, keys: &[&[u8]]) -> Vec<Option<String>> {
     let keys: Vec<Key> = keys.iter().map(|key| key.to_vec()).collect();
     let rows = views.get_many(view, &keys).await.expect("rows read");
-    rows.into_iter()
-        .map(|row| row.map(|row| String::from_utf8_lossy(&row).into_owned()))
-        .collect()
+    rows.into_iter().map(|row| row.map(|row| String::from_utf8_lossy(&row).into_owned())).collect()
 }
 
 /// The whole of an index or of the rows, forward.

@@ -25,20 +25,14 @@ impl MemoryKeys {
     pub fn new(seed: u64) -> Self {
         let mut root = [0; 32];
         root[..8].copy_from_slice(&seed.to_be_bytes());
-        Self {
-            root: MemberKey(root),
-            members: Arc::default(),
-        }
+        Self { root: MemberKey(root), members: Arc::default() }
     }
 
     /// A copy with the same contents that goes its own way.
     #[must_use]
     pub fn fork(&self) -> Self {
         let members = lock(&self.members).clone();
-        Self {
-            root: self.root.clone(),
-            members: Arc::new(Mutex::new(members)),
-        }
+        Self { root: self.root.clone(), members: Arc::new(Mutex::new(members)) }
     }
 
     /// Zeroes sealed under the root key with the member as the nonce: the cipher is the key derivation. What was

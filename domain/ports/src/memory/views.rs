@@ -48,9 +48,7 @@ impl MemoryViews {
 impl fmt::Debug for MemoryViews {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let views = lock(&self.0);
-        f.debug_map()
-            .entries(views.iter().map(|(name, view)| (name, view.position)))
-            .finish()
+        f.debug_map().entries(views.iter().map(|(name, view)| (name, view.position))).finish()
     }
 }
 
@@ -62,10 +60,7 @@ impl View {
             }
         }
         for (index, key) in change.index {
-            self.indexes
-                .entry(index)
-                .or_default()
-                .insert((key, change.key.clone()));
+            self.indexes.entry(index).or_default().insert((key, change.key.clone()));
         }
         match change.row {
             Some(row) => self.rows.insert(change.key, row),
@@ -80,11 +75,7 @@ impl View {
             return Vec::new();
         }
         let walk = self.rows.range((lower, upper));
-        let entry = |(key, row): (&Key, &Bytes)| Entry {
-            at: at(&[], key),
-            key: key.clone(),
-            row: row.clone(),
-        };
+        let entry = |(key, row): (&Key, &Bytes)| Entry { at: at(&[], key), key: key.clone(), row: row.clone() };
         match range.direction {
             Direction::Forward => walk.take(range.limit).map(entry).collect(),
             Direction::Backward => walk.rev().take(range.limit).map(entry).collect(),
@@ -93,28 +84,16 @@ impl View {
 
     fn index(&self, index: &str, range: &Range, after: Option<&Place>) -> Vec<Entry> {
         let from = (range.from.clone(), Key::new());
-        let to = if range.to.is_empty() {
-            Place::default()
-        } else {
-            (range.to.clone(), Key::new())
-        };
+        let to = if range.to.is_empty() { Place::default() } else { (range.to.clone(), Key::new()) };
         let lower = lower(&from, after, range.direction);
         let upper = upper(&to, after, range.direction);
-        let Some(entries) = self
-            .indexes
-            .get(index)
-            .filter(|_| !is_empty(&lower, &upper))
-        else {
+        let Some(entries) = self.indexes.get(index).filter(|_| !is_empty(&lower, &upper)) else {
             return Vec::new();
         };
         let walk = entries.range((lower, upper));
         let entry = |(index_key, key): &Place| {
             let row = self.rows.get(key)?.clone();
-            Some(Entry {
-                at: at(index_key, key),
-                key: key.clone(),
-                row,
-            })
+            Some(Entry { at: at(index_key, key), key: key.clone(), row })
         };
         match range.direction {
             Direction::Forward => walk.filter_map(entry).take(range.limit).collect(),
@@ -126,9 +105,7 @@ impl View {
 /// Where a walk begins in ascending order: at `from`, or behind `after` when it goes forward.
 fn lower<K: Ord + Clone>(from: &K, after: Option<&K>, direction: Direction) -> Bound<K> {
     match after {
-        Some(after) if direction == Direction::Forward && after >= from => {
-            Bound::Excluded(after.clone())
-        }
+        Some(after) if direction == Direction::Forward && after >= from => Bound::Excluded(after.clone()),
         _ => Bound::Included(from.clone()),
     }
 }
@@ -138,9 +115,7 @@ fn lower<K: Ord + Clone>(from: &K, after: Option<&K>, direction: Direction) -> B
 fn upper<K: Ord + Clone + Default>(to: &K, after: Option<&K>, direction: Direction) -> Bound<K> {
     let endless = *to == K::default();
     match after {
-        Some(after) if direction == Direction::Backward && (endless || after < to) => {
-            Bound::Excluded(after.clone())
-        }
+        Some(after) if direction == Direction::Backward && (endless || after < to) => Bound::Excluded(after.clone()),
         _ if endless => Bound::Unbounded,
         _ => Bound::Excluded(to.clone()),
     }
@@ -171,44 +146,30 @@ fn place(at: &[u8]) -> Result<Option<Place>, Error> {
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
         rest.split_at_checked(length)
     };
-    let (index_key, key) =
-        read().ok_or_else(|| Error::Failed("not a place in an index".to_owned()))?;
+    let (index_key, key) = read().ok_or_else(|| Error::Failed("not a place in an index".to_owned()))?;
     Ok(Some((index_key.to_vec(), key.to_vec())))
 }
 
 #[async_trait]
 impl ViewStore for MemoryViews {
     async fn position(&self, view: &str) -> Result<Position, Error> {
-        Ok(lock(&self.0)
-            .get(view)
-            .map(|view| view.position)
-            .unwrap_or_default())
+        Ok(lock(&self.0).get(view).map(|view| view.position).unwrap_or_default())
     }
 
     async fn commit(&self, commits: Vec<ViewCommit>) -> Result<(), Error> {
         let mut views = lock(&self.0);
         let mut moved: BTreeMap<&str, Position> = BTreeMap::new();
         for commit in &commits {
-            let stored = views
-                .get(&commit.view)
-                .map(|view| view.position)
-                .unwrap_or_default();
+            let stored = views.get(&commit.view).map(|view| view.position).unwrap_or_default();
             let actual = moved.insert(&commit.view, commit.to).unwrap_or(stored);
             if actual != commit.from {
-                return Err(Error::Moved {
-                    view: commit.view.clone(),
-                    expected: commit.from,
-                    actual,
-                });
+                return Err(Error::Moved { view: commit.view.clone(), expected: commit.from, actual });
             }
         }
         for commit in commits {
             let view = views.entry(commit.view).or_default();
             view.position = commit.to;
-            commit
-                .changes
-                .into_iter()
-                .for_each(|change| view.change(change));
+            commit.changes.into_iter().for_each(|change| view.change(change));
         }
         Ok(())
     }
@@ -216,10 +177,7 @@ impl ViewStore for MemoryViews {
     async fn get_many(&self, view: &str, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
         let views = lock(&self.0);
         let rows = views.get(view).map(|view| &view.rows);
-        Ok(keys
-            .iter()
-            .map(|key| rows.and_then(|rows| rows.get(key)).cloned())
-            .collect())
+        Ok(keys.iter().map(|key| rows.and_then(|rows| rows.get(key)).cloned()).collect())
     }
 
     async fn range(&self, range: Range) -> Result<Vec<Entry>, Error> {

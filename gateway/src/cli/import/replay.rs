@@ -19,13 +19,13 @@ use tokio::{sync::SetOnce, time::Instant};
 use super::{
     Error, Settings,
     classify::{CURRENCY, Reason},
-    client::{Client, Refusal, ask},
     journal::Journal,
     names::Requests,
     plan::{Plan, Task},
     progress::Progress,
     report::{Report, Verdict},
 };
+use crate::cli::client::{Client, Refusal, ask};
 
 /// Who sells what the file sells.
 pub const SELLER: &str = "uci-retailer";

@@ -21,35 +21,20 @@ pub async fn one_of_sixteen_writers_wins(store: &Store) {
         for writer in 0..WRITERS {
             let store = Arc::clone(store);
             let first = u128::from(round) * 100 + writer * 2;
-            race.spawn(async move {
-                write(&store, append("prize-1", round * 2, [first, first + 1])).await
-            });
+            race.spawn(async move { write(&store, append("prize-1", round * 2, [first, first + 1])).await });
         }
         let answers = race.join_all().await;
         let wins: Vec<&Appended> = answers.iter().flatten().collect();
-        assert_eq!(
-            wins.len(),
-            1,
-            "exactly one of {WRITERS} writers wins revision {}",
-            round * 2
-        );
+        assert_eq!(wins.len(), 1, "exactly one of {WRITERS} writers wins revision {}", round * 2);
         assert!(wins[0].fresh && wins[0].first_revision == round * 2);
         for lost in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-            let conflict = Refused::Conflict {
-                expected: round * 2,
-                actual: round * 2 + 2,
-            };
+            let conflict = Refused::Conflict { expected: round * 2, actual: round * 2 + 2 };
             assert_eq!(*lost, conflict, "a loser learns how long the stream is");
         }
     }
     let events = stream(store, "prize-1").await;
-    assert_eq!(
-        events.len(),
-        2 * usize::try_from(ROUNDS).expect("a small number")
-    );
-    let pairs = events
-        .chunks(2)
-        .all(|pair| pair[0].id.as_u128() + 1 == pair[1].id.as_u128());
+    assert_eq!(events.len(), 2 * usize::try_from(ROUNDS).expect("a small number"));
+    let pairs = events.chunks(2).all(|pair| pair[0].id.as_u128() + 1 == pair[1].id.as_u128());
     assert!(pairs, "an append is written whole, nothing in between");
 }
 
@@ -59,29 +44,14 @@ pub async fn sixteen_repeats_write_once(store: &Store) {
         for _ in 0..WRITERS {
             let store = Arc::clone(store);
             let first = u128::from(round) * 2;
-            race.spawn(async move {
-                write(&store, append("same-1", round * 2, [first, first + 1])).await
-            });
+            race.spawn(async move { write(&store, append("same-1", round * 2, [first, first + 1])).await });
         }
         let answers = race.join_all().await;
-        let places: Vec<Appended> = answers
-            .into_iter()
-            .map(|answer| answer.expect("a repeat is no conflict"))
-            .collect();
-        assert_eq!(
-            places.iter().filter(|place| place.fresh).count(),
-            1,
-            "one of the repeats is the write"
-        );
-        assert!(
-            places.iter().all(|place| place.first_revision == round * 2),
-            "all learn the same place"
-        );
-        assert!(
-            places
-                .iter()
-                .all(|place| place.last_position == places[0].last_position)
-        );
+        let places: Vec<Appended> =
+            answers.into_iter().map(|answer| answer.expect("a repeat is no conflict")).collect();
+        assert_eq!(places.iter().filter(|place| place.fresh).count(), 1, "one of the repeats is the write");
+        assert!(places.iter().all(|place| place.first_revision == round * 2), "all learn the same place");
+        assert!(places.iter().all(|place| place.last_position == places[0].last_position));
     }
     let numbers: Vec<u128> = (0..u128::from(ROUNDS) * 2).collect();
     holds(store, "same-1", &numbers).await;
@@ -110,23 +80,14 @@ pub async fn tailing_readers_neither_skip_nor_reorder(store: &Store) {
     appenders.join_all().await;
     let log = all(store).await;
     assert_eq!(log.len(), total);
-    let seen = timeout(SOON, readers.join_all())
-        .await
-        .expect("every reader comes to the end");
+    let seen = timeout(SOON, readers.join_all()).await.expect("every reader comes to the end");
     for events in seen {
-        assert!(
-            events == log,
-            "a reader behind the writers sees the log as it is, nothing skipped or reordered"
-        );
+        assert!(events == log, "a reader behind the writers sees the log as it is, nothing skipped or reordered");
     }
     let mut next: BTreeMap<&str, Revision> = BTreeMap::new();
     for event in &log {
         let revision = next.entry(&event.stream).or_default();
-        assert_eq!(
-            event.revision, *revision,
-            "the log has the revisions of {} in order",
-            event.stream
-        );
+        assert_eq!(event.revision, *revision, "the log has the revisions of {} in order", event.stream);
         *revision += 1;
     }
 }
@@ -135,13 +96,8 @@ pub async fn tailing_readers_neither_skip_nor_reorder(store: &Store) {
 async fn tail(store: Store, page: usize, total: usize) -> Vec<Recorded> {
     let mut events: Vec<Recorded> = Vec::new();
     while events.len() < total {
-        let after = events
-            .last()
-            .map_or(Position::START, |event| event.position);
-        let more = store
-            .read_all(after, page)
-            .await
-            .expect("the log reads while it is written");
+        let after = events.last().map_or(Position::START, |event| event.position);
+        let more = store.read_all(after, page).await.expect("the log reads while it is written");
         if more.is_empty() {
             // A wake-up may be late, and the wait is the caller's to bound.
             let _ = timeout(Duration::from_millis(100), store.wait(after)).await;
@@ -153,21 +109,14 @@ async fn tail(store: Store, page: usize, total: usize) -> Vec<Recorded> {
 
 pub async fn a_waiting_reader_is_woken(store: &Store) {
     let first = written(store, append("thing-1", 0, [1])).await;
-    timeout(SOON, store.wait(Position::START))
-        .await
-        .expect("nobody waits for what is there");
+    timeout(SOON, store.wait(Position::START)).await.expect("nobody waits for what is there");
     let mut waiting = JoinSet::new();
     for _ in 0..3 {
         let store = Arc::clone(store);
         waiting.spawn(async move { store.wait(first.last_position).await });
     }
     let early = timeout(Duration::from_millis(50), waiting.join_next()).await;
-    assert!(
-        early.is_err(),
-        "without a new event a reader waits, or every idle reader would spin"
-    );
+    assert!(early.is_err(), "without a new event a reader waits, or every idle reader would spin");
     written(store, append("thing-1", 1, [2])).await;
-    timeout(SOON, waiting.join_all())
-        .await
-        .expect("an append wakes every waiting reader");
+    timeout(SOON, waiting.join_all()).await.expect("an append wakes every waiting reader");
 }

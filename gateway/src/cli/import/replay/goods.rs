@@ -8,12 +8,14 @@ use tokio::time::Instant;
 
 use super::{Run, WAREHOUSE, listing::word, moment, money, reason};
 use crate::{
-    cli::import::{
-        Error,
-        classify::Reason as Why,
-        client::{Refusal, ask},
-        names,
-        plan::{Line, Task},
+    cli::{
+        client::{self, Refusal, ask},
+        import::{
+            Error,
+            classify::Reason as Why,
+            names,
+            plan::{Line, Task},
+        },
     },
     error::Reason,
 };
@@ -40,7 +42,8 @@ impl Run<'_> {
             occurred_at: Some(moment(task.at)),
             ..v1::ProcessOrderRequest::default()
         };
-        let placed = ask(format_args!("invoice {}", task.invoice), None, || {
+        let what = format_args!("invoice {}", task.invoice);
+        let placed = ask(what, None, || {
             let (mut orders, body) = (self.shop.orders.clone(), body.clone());
             async move { orders.process_order(body).await }
         });
@@ -142,7 +145,7 @@ impl Run<'_> {
             pause = LOOK.1.min(pause * 2);
         }
         let detail = format!("it is not complete after {} s", REFUND_MAX.as_secs());
-        Err(Error::Stopped { what: what.to_string(), reason: "REFUND_PENDING".into(), detail })
+        Err(client::Error::Stopped { what: what.to_string(), reason: "REFUND_PENDING".into(), detail }.into())
     }
 
     /// The request that does `step` for a task.
@@ -155,9 +158,8 @@ impl Run<'_> {
 
 /// An order's number as the shop gave it.
 fn number(text: &str) -> Result<OrderId, Error> {
-    text.parse().map_err(|why: domain::ids::IdError| Error::Stopped {
-        what: "the shop's answer".into(),
-        reason: "BAD_ANSWER".into(),
-        detail: why.to_string(),
+    text.parse().map_err(|why: domain::ids::IdError| {
+        let (what, reason) = ("the shop's answer".into(), "BAD_ANSWER".into());
+        client::Error::Stopped { what, reason, detail: why.to_string() }.into()
     })
 }

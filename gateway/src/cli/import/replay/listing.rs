@@ -4,11 +4,9 @@ use proto::v1::{self, change_inventory_count_request::Change};
 
 use super::{Run, SELLER, WAREHOUSE, moment, money};
 use crate::{
-    cli::import::{
-        Error,
-        client::{Refusal, ask},
-        names,
-        plan::Product,
+    cli::{
+        client::{self, Refusal, ask},
+        import::{Error, names, plan::Product},
     },
     error::Reason,
 };
@@ -23,7 +21,8 @@ impl Run<'_> {
         let id = word(&product.code)?;
         let request = |step| self.requests.id(self.plan.begins, step, &[product.code.as_bytes()]).to_string();
         let body = v1::CreateProductRequest { request_id: request("list"), product: Some(listed(&id, product)) };
-        let created = ask(format_args!("product {id}"), None, || {
+        let what = format_args!("product {id}");
+        let created = ask(what, None, || {
             let (mut catalog, body) = (self.shop.catalog.clone(), body.clone());
             async move { catalog.create_product(body).await }
         });
@@ -41,7 +40,8 @@ impl Run<'_> {
             occurred_at: Some(moment(self.plan.begins)),
             etag: String::new(),
         };
-        let received = ask(format_args!("stock of {id}"), None, || {
+        let what = format_args!("stock of {id}");
+        let received = ask(what, None, || {
             let (mut catalog, body) = (self.shop.catalog.clone(), body.clone());
             async move { catalog.change_inventory_count(body).await }
         });
@@ -53,10 +53,9 @@ impl Run<'_> {
 
 /// A name of the file as a word of the shop; the plan has none that is not one.
 pub(super) fn word(name: &str) -> Result<String, Error> {
-    names::word(name).map_err(|why| Error::Stopped {
-        what: format!("{name:?}"),
-        reason: "BAD_NAME".into(),
-        detail: why.to_string(),
+    names::word(name).map_err(|why| {
+        let (what, reason) = (format!("{name:?}"), "BAD_NAME".into());
+        client::Error::Stopped { what, reason, detail: why.to_string() }.into()
     })
 }
 
@@ -74,5 +73,6 @@ fn listed(id: &str, product: &Product) -> v1::Product {
 
 /// Without its products nothing can be sold as the file says: the run ends.
 fn unlisted(id: &str, refusal: Refusal) -> Error {
-    Error::Stopped { what: format!("product {id}"), reason: refusal.reason.to_string(), detail: refusal.detail }
+    let (what, reason) = (format!("product {id}"), refusal.reason.to_string());
+    client::Error::Stopped { what, reason, detail: refusal.detail }.into()
 }

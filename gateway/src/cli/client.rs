@@ -1,4 +1,4 @@
-//! The shop as the importer calls it: the public gRPC API, with patience.
+//! The shop as our own commands call it: the public gRPC API, with patience.
 //!
 //! Every call carries its own request id, so sending it again is harmless: whatever is unavailable, overloaded or
 //! late is asked again with growing pauses, for as long as [`PATIENCE`]. Some answers only say *not yet* (a
@@ -19,7 +19,6 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::Error;
 use crate::error::{Reason, reason_of};
 
 /// How long one thing is asked for before the run gives up.
@@ -32,6 +31,35 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 const NOT_YET: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(250));
 /// The largest answer that is read, in bytes: an order of 2,000 lines comes back whole.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// Why the shop cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not an address.
+    #[error("{0:?} is not an address such as http://127.0.0.1:50051")]
+    Endpoint(String),
+    /// Not a token.
+    #[error("the token holds characters that no token has")]
+    Token,
+    /// Nobody answers.
+    #[error("no shop answers at {endpoint}: {why}")]
+    Unreachable {
+        /// The address.
+        endpoint: String,
+        /// What the connection said.
+        why: String,
+    },
+    /// The shop cannot go on, or does not let this caller.
+    #[error("{what}: {reason}: {detail}")]
+    Stopped {
+        /// What was asked.
+        what: String,
+        /// The reason, by its name.
+        reason: String,
+        /// The shop's words.
+        detail: String,
+    },
+}
 
 type Door = InterceptedService<Channel, Bearer>;
 
@@ -83,7 +111,7 @@ impl Client {
         let channel = Endpoint::from_shared(endpoint.to_owned()).map_err(wrong)?;
         let channel = channel.tcp_nodelay(true).connect_timeout(ATTEMPT).connect().await;
         let channel =
-            channel.map_err(|source| Error::Unreachable { endpoint: endpoint.to_owned(), why: chain(&source) })?;
+            channel.map_err(|error| Error::Unreachable { endpoint: endpoint.to_owned(), why: chain(&error) })?;
         let door = InterceptedService::new(channel, Bearer(bearer));
         Ok(Self {
             catalog: CatalogServiceClient::new(door.clone()),

@@ -1,0 +1,136 @@
+//! The benchmarks: each measures the shop beside its ceiling and its best peer in one run, and prints the ratios.
+//!
+//! The shop is a process of its own (this program, run a second time; see [`server`]) on a new folder with the
+//! embedded engines; the callers are threads of this one and come over loopback, with real HTTP/2 and real tokens.
+//! A figure without its machine means nothing, so every report begins with it. A benchmark is never a test: it
+//! prints whether a goal is met and ends well either way, and fails only when it could not measure what it says.
+
+mod caller;
+mod desk;
+mod echo;
+mod flood;
+mod goods;
+mod hot;
+mod lifecycle;
+mod load;
+mod machine;
+mod memory;
+mod order;
+mod overload;
+mod postgres;
+mod redis;
+mod report;
+mod server;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+use report::Report;
+
+/// The longest warm-up before a measurement.
+const WARM_UP_MAX: Duration = Duration::from_secs(2);
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// An RPC that does nothing, of an order's sizes: the ceiling.
+    Echo,
+    /// Orders of one line over 10,000 SKUs, to the durable answer "reserved".
+    Order,
+    /// 256 buyers on one SKU.
+    HotSku,
+    /// 256 buyers on one coupon.
+    HotCoupon,
+    /// Orders from placed to delivered.
+    Lifecycle,
+    /// Five times the load that the shop can carry.
+    Overload,
+    /// Bytes per claim, per open order, per event.
+    Memory,
+    /// All of them.
+    All,
+}
+
+impl Name {
+    const EACH: [Self; 7] = [
+        Self::Echo,
+        Self::Order,
+        Self::HotSku,
+        Self::HotCoupon,
+        Self::Lifecycle,
+        Self::Overload,
+        Self::Memory,
+    ];
+
+    fn measure(self, settings: &Settings) -> Report {
+        match self {
+            Self::Echo => echo::measure(settings),
+            Self::Order => order::measure(settings),
+            Self::HotSku => hot::sku(settings),
+            Self::HotCoupon => hot::coupon(settings),
+            Self::Lifecycle => lifecycle::measure(settings),
+            Self::Overload => overload::measure(settings),
+            Self::Memory | Self::All => memory::measure(settings),
+        }
+    }
+}
+
+/// Measures the shop side by side with its ceiling and its peers, and prints the ratios.
+#[derive(Debug, Parser)]
+#[command(name = "cargo benchmarks")]
+struct Args {
+    /// What to measure.
+    #[arg(value_enum, required = true)]
+    names: Vec<Name>,
+    /// How long each measurement takes, after a warm-up of up to 2 seconds.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    seconds: u64,
+    /// How many callers wait for an answer at any time.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    callers: usize,
+    /// Where the measured stores lie, each in a new folder; it must be on a real disk [default: the system's
+    /// folder for temporary files].
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Prints one line of JSON per benchmark.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What every benchmark is told.
+#[derive(Debug, Clone)]
+struct Settings {
+    time: Duration,
+    warm_up: Duration,
+    callers: usize,
+    folder: PathBuf,
+}
+
+/// Runs the program: the benchmarks, or (under the hidden name `serve`) the shop that they measure.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|arg| arg == server::SERVE) {
+        return server::serve(&args[2..]);
+    }
+    let args = Args::parse_from(args);
+    let time = Duration::from_secs(args.seconds.max(1));
+    let settings = Settings {
+        time,
+        warm_up: time.min(WARM_UP_MAX),
+        callers: args.callers.max(1),
+        folder: args.folder.unwrap_or_else(std::env::temp_dir),
+    };
+    let names = if args.names.contains(&Name::All) { Name::EACH.to_vec() } else { args.names };
+    for name in names {
+        let machine = machine::Machine::look(&settings.folder);
+        let report = name.measure(&settings);
+        if args.json {
+            println!("{}", report.json(&machine));
+        } else {
+            println!("{}", report.table(&machine));
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,32 @@
+//! Every service over gRPC: what it answers, whom it refuses, and that a retry hears the same.
+
+#[path = "services/catalog.rs"]
+mod catalog;
+#[path = "services/coupon.rs"]
+mod coupon;
+#[path = "services/delivery.rs"]
+mod delivery;
+#[path = "services/order.rs"]
+mod order;
+#[path = "services/payment.rs"]
+mod payment;
+#[path = "services/returns.rs"]
+mod returns;
+#[path = "services/stock.rs"]
+mod stock;
+
+use std::time::Duration;
+
+use gateway::config::Config;
+use tonic::{Response, Status};
+
+/// What was answered, or the reason why not.
+fn outcome<T>(answer: Result<Response<T>, Status>) -> Result<T, String> {
+    answer.map(Response::into_inner).map_err(|status| tests::client::reason(&status))
+}
+
+/// A carrier that takes its time: deliveries are the test's to report.
+fn slow_carrier(config: &mut Config) {
+    config.carrier.dispatch_after = Duration::from_secs(3600);
+    config.carrier.deliver_after = Duration::from_secs(3600);
+}
