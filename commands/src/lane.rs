@@ -265,12 +265,7 @@ impl<D: Decider> Lane<D> {
     }
 
     /// Takes a state out of memory, assumes that it is new, or folds it from the store. True when it was remembered.
-    async fn open(
-        &mut self,
-        id: &D::Id,
-        stream: &str,
-        creates: bool,
-    ) -> Result<(Entry<D>, bool), Error<D::Rejection>> {
+    async fn open(&mut self, id: &D::Id, stream: &str, creates: bool) -> Result<(Entry<D>, bool), Error<D::Rejection>> {
         match self.states.pop(id) {
             Some(entry) => Ok((entry, true)),
             None if creates => Ok((Entry::empty(true), false)),

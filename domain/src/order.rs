@@ -200,9 +200,8 @@ fn expired(state: &State, placed: &Placed, now: Timestamp) -> Option<Event> {
 fn cancelled(state: &State, why: &str) -> Decision {
     match state.situation() {
         Situation::Ending { reason: Reason::Cancelled } | Situation::Closed { reason: Reason::Cancelled } => Ok(None),
-        situation if situation.unpaid() || *situation == Situation::Paid => {
-            Ok(Some(Cancelled { why: why.to_owned() }.into()))
-        }
+        // Once it is paid its goods may be leaving the shelf at this moment: from then on they come back by a return.
+        situation if situation.unpaid() => Ok(Some(Cancelled { why: why.to_owned() }.into())),
         _ => Err(state.not_now("cancelling")),
     }
 }

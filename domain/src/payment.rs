@@ -5,20 +5,24 @@
 //! order, so every `Record…` command is harmless where it no longer fits; only money that was
 //! taken is believed at any time, because forgetting it would be keeping it.
 
-mod state;
-
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::state::{Details, Outcome, Refund, Situation, State};
 use crate::{
     decider::Decider,
-    ids::{MemberId, OrderId, PaymentId, RefundId},
-    money::{Currency, Money},
+    ids::{PaymentId, RefundId},
+    money::Money,
 };
+
+mod command;
+mod event;
+mod state;
+
+pub use command::{Command, Rejection};
+pub use event::*;
+pub use state::{Details, Outcome, Refund, Situation, State};
 
 /// The longest token a provider may give a buyer's method, in characters.
 pub const METHOD_MAX: usize = 255;
@@ -26,242 +30,6 @@ pub const METHOD_MAX: usize = 255;
 pub const REFUNDS_MAX: usize = 1_000;
 /// The longest reason kept of what a provider says, in characters; the rest is cut off.
 pub const REASON_MAX: usize = 200;
-
-crate::events! {
-    /// What happens to a payment.
-    Event {
-        /// The shop wants money; the provider is asked next.
-        Requested = "payment.requested" 1,
-        /// The money is set aside.
-        Authorized = "payment.authorized" 1,
-        /// The money is taken.
-        Captured = "payment.captured" 1,
-        /// The provider refused.
-        Declined = "payment.declined" 1,
-        /// The order no longer wants it.
-        Cancelled = "payment.cancelled" 1,
-        /// What was set aside was let go.
-        Voided = "payment.voided" 1,
-        /// The shop wants to give money back; the provider is asked next.
-        RefundRequested = "payment.refund_requested" 1,
-        /// The money was given back.
-        Refunded = "payment.refunded" 1,
-        /// The provider refused to give it back.
-        RefundFailed = "payment.refund_failed" 1,
-    }
-}
-
-/// The shop wants `amount` for `order`; the provider is asked next, under `key`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Requested {
-    /// The order to be paid.
-    pub order: OrderId,
-    /// Who pays.
-    pub buyer: MemberId,
-    /// How much; positive.
-    pub amount: Money,
-    /// The provider's token for the buyer's method; never a card number.
-    pub method: String,
-    /// The idempotency key of the authorization; the capture's key derives from it ([`Details::capture_key`]).
-    pub key: Uuid,
-}
-
-/// The money is set aside on the buyer's method.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Authorized {
-    /// The provider's reference for the authorization.
-    pub reference: String,
-}
-
-/// The money is taken.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Captured {
-    /// How much was taken, by the provider's word.
-    pub amount: Money,
-    /// The provider's reference for the capture; refunds name it.
-    pub reference: String,
-    /// When, by the provider's clock.
-    pub at: Timestamp,
-}
-
-/// The provider refused for good.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Declined {
-    /// The provider's reason code.
-    pub reason: String,
-}
-
-/// The order no longer wants the money; whether any was set aside may be unknown until it is voided.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Cancelled {}
-
-/// Whatever was set aside was let go; no money moved.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Voided {}
-
-/// The shop wants to give money back; the provider is asked next, under `key`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RefundRequested {
-    /// Which refund.
-    pub refund: RefundId,
-    /// How much; positive.
-    pub amount: Money,
-    /// The idempotency key of this attempt at it.
-    pub key: Uuid,
-}
-
-/// The money was given back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Refunded {
-    /// Which refund.
-    pub refund: RefundId,
-    /// How much.
-    pub amount: Money,
-}
-
-/// The provider refused to give the money back; it no longer counts as refunded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RefundFailed {
-    /// Which refund.
-    pub refund: RefundId,
-    /// The provider's reason code.
-    pub reason: String,
-}
-
-/// What can be asked of a payment, and what a provider reports about it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Let the buyer pay this.
-    Request {
-        /// The order to be paid.
-        order: OrderId,
-        /// Who pays.
-        buyer: MemberId,
-        /// How much.
-        amount: Money,
-        /// The provider's token for the buyer's method.
-        method: String,
-        /// The idempotency key of the authorization.
-        key: Uuid,
-    },
-    /// The provider set the money aside.
-    RecordAuthorized {
-        /// The provider's reference for it.
-        reference: String,
-    },
-    /// The provider took the money.
-    RecordCaptured {
-        /// How much, by the provider's word.
-        amount: Money,
-        /// The provider's reference for it.
-        reference: String,
-        /// When, by the provider's clock.
-        at: Timestamp,
-    },
-    /// The provider refused to authorize or to capture.
-    RecordDeclined {
-        /// The provider's reason code.
-        reason: String,
-    },
-    /// Let nothing be taken.
-    Cancel,
-    /// The provider let go of what was set aside.
-    RecordVoided,
-    /// Let this much be given back. A refund that failed may be asked for again under another key.
-    Refund {
-        /// Which refund.
-        refund: RefundId,
-        /// How much.
-        amount: Money,
-        /// The idempotency key of this attempt.
-        key: Uuid,
-    },
-    /// The provider gave the money back.
-    RecordRefunded {
-        /// Which refund.
-        refund: RefundId,
-        /// The key of the attempt that the provider speaks of.
-        key: Uuid,
-    },
-    /// The provider refused to give the money back.
-    RecordRefundFailed {
-        /// Which refund.
-        refund: RefundId,
-        /// The key of the attempt that the provider speaks of.
-        key: Uuid,
-        /// The provider's reason code.
-        reason: String,
-    },
-}
-
-/// Why a wish about a payment was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    /// No such payment was requested.
-    #[error("the payment was never requested")]
-    NotRequested,
-    /// The payment was requested with other contents.
-    #[error("the payment is for order {order} over {amount} already")]
-    AlreadyRequested {
-        /// The order it is for.
-        order: OrderId,
-        /// How much it is over.
-        amount: Money,
-    },
-    /// An amount of nothing or less.
-    #[error("an amount must be positive, not {found}")]
-    InvalidAmount {
-        /// What was given.
-        found: Money,
-    },
-    /// Another currency than the payment's.
-    #[error("the payment is in {expected}, not in {found}")]
-    CurrencyMismatch {
-        /// The payment's currency.
-        expected: Currency,
-        /// What was given.
-        found: Currency,
-    },
-    /// No method, or one that is too long to be a token.
-    #[error("a payment method is a token of 1 to {METHOD_MAX} characters, not {found}")]
-    InvalidMethod {
-        /// Its length in characters.
-        found: usize,
-    },
-    /// A card number instead of a token. It is not repeated here: it must not reach a log.
-    #[error("a payment method is the provider's token, never a card number")]
-    CardNumber,
-    /// The money is taken: refund it instead.
-    #[error("{captured} is captured already; it can only be refunded")]
-    AlreadyCaptured {
-        /// How much was taken.
-        captured: Money,
-    },
-    /// No money was taken that could be given back.
-    #[error("nothing is captured that could be refunded")]
-    NotCaptured,
-    /// The refund was requested over another amount.
-    #[error("refund {refund} is over {amount} already")]
-    RefundChanged {
-        /// Which refund.
-        refund: RefundId,
-        /// How much it is over.
-        amount: Money,
-    },
-    /// More refunds than [`REFUNDS_MAX`].
-    #[error("a payment has at most {REFUNDS_MAX} refunds")]
-    TooManyRefunds,
-    /// Refunds would pass what was captured.
-    #[error("{requested} cannot be refunded: of {captured} captured, {refunded_or_pending} is refunded or pending")]
-    RefundExceedsCapture {
-        /// How much was taken.
-        captured: Money,
-        /// How much is given back or being given back.
-        refunded_or_pending: Money,
-        /// How much more was asked for.
-        requested: Money,
-    },
-}
 
 /// The payment aggregate.
 #[derive(Debug)]

@@ -3,232 +3,24 @@
 //! Stock is not here: it is counted per SKU in its own streams, so that a flash sale never waits for a
 //! seller who edits a text. A product is never deleted, only delisted, because orders refer to it.
 
-pub mod description;
-
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use self::description::VARIANTS_MAX;
-pub use self::description::{Attribute, Description, Variant};
 use crate::{
     decider::Decider,
     ids::{CategoryId, ProductId, SellerId, Sku},
     money::{Currency, Money},
 };
 
-crate::events! {
-    /// What happens to a product.
-    Event {
-        /// It entered the catalogue.
-        Listed = "product.listed" 1,
-        /// Its description was replaced.
-        Revised = "product.revised" 1,
-        /// It can be bought in one more form.
-        VariantAdded = "product.variant_added" 1,
-        /// A variant costs something else from now on.
-        Repriced = "product.repriced" 1,
-        /// It can no longer be bought.
-        Delisted = "product.delisted" 1,
-        /// It can be bought again.
-        Relisted = "product.relisted" 1,
-    }
-}
+mod command;
+pub mod description;
+mod event;
 
-/// The product entered the catalogue.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Listed {
-    /// Which product.
-    pub product: ProductId,
-    /// Who sells it.
-    pub seller: SellerId,
-    /// What it is.
-    pub description: Description,
-    /// What can be bought of it, at least one, in the seller's order.
-    pub variants: Vec<Variant>,
-}
-
-/// The whole description was replaced.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Revised {
-    /// The description from now on.
-    pub description: Description,
-}
-
-/// The product can be bought in one more form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct VariantAdded {
-    /// The new variant.
-    pub variant: Variant,
-}
-
-/// A variant costs something else from now on; orders placed before keep their price.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Repriced {
-    /// Which variant.
-    pub sku: Sku,
-    /// The price of one unit from now on.
-    pub price: Money,
-}
-
-/// The product can no longer be bought.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Delisted {}
-
-/// The product can be bought again, as it was.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Relisted {}
-
-/// What a seller can ask of a product.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Let it be in the catalogue.
-    List {
-        /// Which product.
-        product: ProductId,
-        /// Who sells it.
-        seller: SellerId,
-        /// What it is.
-        description: Description,
-        /// What can be bought of it.
-        variants: Vec<Variant>,
-    },
-    /// Let it be described so.
-    Revise {
-        /// The whole new description.
-        description: Description,
-    },
-    /// Let it be bought in this form too.
-    AddVariant {
-        /// The new variant.
-        variant: Variant,
-    },
-    /// Let a variant cost this much.
-    Reprice {
-        /// Which variant.
-        sku: Sku,
-        /// The price of one unit.
-        price: Money,
-    },
-    /// Let all of this be so, in one decision: whoever edits a whole product sees all of it done or none.
-    Update {
-        /// The whole new description; none leaves it.
-        description: Option<Description>,
-        /// Every variant, known ones with their options; none leaves them. Nothing can be left out.
-        variants: Option<Vec<Variant>>,
-        /// Whether it is on sale; none leaves it.
-        listed: Option<bool>,
-    },
-    /// Take it off sale.
-    Delist,
-    /// Put it back on sale.
-    Relist,
-}
-
-/// Why a wish about a product was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    /// No such product was ever listed.
-    #[error("the product is not listed")]
-    NotListed,
-    /// It is listed with other contents, or was delisted.
-    #[error("product {product} is listed already, with other contents or delisted")]
-    AlreadyListed {
-        /// Which product.
-        product: ProductId,
-    },
-    /// A product without anything to buy.
-    #[error("a product needs at least one variant")]
-    NoVariants,
-    /// The product has this SKU already.
-    #[error("SKU {sku} is given twice")]
-    DuplicateSku {
-        /// Which SKU.
-        sku: Sku,
-    },
-    /// The product has no such SKU.
-    #[error("the product has no SKU {sku}")]
-    UnknownSku {
-        /// Which SKU.
-        sku: Sku,
-    },
-    /// A variant of the product is not among those it is to have. Orders refer to it, so it cannot go.
-    #[error("SKU {sku} cannot be taken out of the product")]
-    VariantLeftOut {
-        /// Which SKU.
-        sku: Sku,
-    },
-    /// A variant is to have other options: that would be another thing under the same SKU.
-    #[error("the options of SKU {sku} cannot be changed")]
-    OptionsChanged {
-        /// Which SKU.
-        sku: Sku,
-    },
-    /// A price of nothing or less.
-    #[error("the price of {sku} must be positive, not {price}")]
-    InvalidPrice {
-        /// Which SKU.
-        sku: Sku,
-        /// What was given.
-        price: Money,
-    },
-    /// A price in another currency than the product's.
-    #[error("{sku} is priced in {found}, the product in {expected}")]
-    CurrencyMismatch {
-        /// Which SKU.
-        sku: Sku,
-        /// The product's currency.
-        expected: Currency,
-        /// What was given.
-        found: Currency,
-    },
-    /// A text that must say something says nothing.
-    #[error("{field} must not be empty")]
-    Missing {
-        /// Which text.
-        field: &'static str,
-    },
-    /// A text beyond its limit.
-    #[error("{field} has {found} characters, at most {limit} are allowed")]
-    TooLong {
-        /// Which text.
-        field: &'static str,
-        /// Its length in characters.
-        found: usize,
-        /// The most allowed.
-        limit: usize,
-    },
-    /// A list beyond its limit.
-    #[error("{found} {field} are given, at most {limit} are allowed")]
-    TooMany {
-        /// Which list.
-        field: &'static str,
-        /// Its length.
-        found: usize,
-        /// The most allowed.
-        limit: usize,
-    },
-    /// A text with a character that no page can show.
-    #[error("{field} holds a control character")]
-    ControlCharacter {
-        /// Which text.
-        field: &'static str,
-    },
-    /// An image that is not an absolute http or https URL.
-    #[error("{url:?} is not an http or https URL")]
-    InvalidImage {
-        /// What was given.
-        url: String,
-    },
-    /// An attribute's number that is no decimal.
-    #[error("attribute {attribute} has {value:?}, which is not a decimal number")]
-    InvalidNumber {
-        /// The attribute's name.
-        attribute: String,
-        /// What was given (its beginning).
-        value: String,
-    },
-}
+pub use command::{Command, Rejection};
+use description::VARIANTS_MAX;
+pub use description::{Attribute, Description, Variant};
+pub use event::*;
 
 /// What a decision about a product needs to know.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

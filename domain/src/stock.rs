@@ -9,13 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::{
     decider::Decider,
-    events,
     ids::{OrderId, ProductId, Sku, WarehouseId},
 };
+
+mod command;
+mod event;
+
+pub use command::{Command, Rejection};
+pub use event::*;
 
 /// The most units any one number of a SKU may say.
 pub const UNITS_MAX: u32 = 1_000_000_000;
@@ -26,214 +30,6 @@ pub const LAPSE_GRACE: SignedDuration = SignedDuration::from_mins(15);
 
 /// The most lapsed holds swept by one decision.
 pub const LAPSE_BATCH_MAX: usize = 16;
-
-events! {
-    /// What happened to a SKU's stock.
-    Event {
-        /// The SKU is kept from now on.
-        Opened = "stock.opened" 1,
-        /// Goods came in.
-        Received = "stock.received" 1,
-        /// Somebody counted the shelf.
-        Counted = "stock.counted" 1,
-        /// Units were set aside for an order.
-        Reserved = "stock.reserved" 1,
-        /// Reserved units left the shelf: they are sold.
-        Claimed = "stock.claimed" 1,
-        /// Reserved units are free again.
-        Released = "stock.released" 1,
-        /// Sold units came back to the shelf.
-        Restocked = "stock.restocked" 1,
-    }
-}
-
-/// See [`Event::Opened`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opened {
-    /// The SKU.
-    pub sku: Sku,
-    /// The product it is a variant of.
-    pub product: ProductId,
-}
-
-/// See [`Event::Received`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Received {
-    /// Where.
-    pub warehouse: WarehouseId,
-    /// Units that came in.
-    pub quantity: u32,
-}
-
-/// See [`Event::Counted`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counted {
-    /// Where.
-    pub warehouse: WarehouseId,
-    /// Units that lie there, reserved ones included.
-    pub on_hand: u32,
-}
-
-/// See [`Event::Reserved`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reserved {
-    /// For which order.
-    pub order: OrderId,
-    /// From which warehouses.
-    pub allocations: Vec<Allocation>,
-    /// When the hold ends unless the order claims it.
-    pub expires_at: Timestamp,
-}
-
-/// See [`Event::Claimed`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claimed {
-    /// For which order.
-    pub order: OrderId,
-    /// From which warehouses.
-    pub allocations: Vec<Allocation>,
-}
-
-/// See [`Event::Released`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Released {
-    /// Whose hold.
-    pub order: OrderId,
-    /// Where the units lie.
-    pub allocations: Vec<Allocation>,
-    /// True when nobody asked for it: the hold was long past its expiry.
-    pub lapsed: bool,
-}
-
-/// See [`Event::Restocked`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restocked {
-    /// The return or delivery that brought them back.
-    pub source: Uuid,
-    /// Where to.
-    pub warehouse: WarehouseId,
-    /// Units that came back.
-    pub quantity: u32,
-}
-
-/// Units of a SKU in one warehouse.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Allocation {
-    /// Where.
-    pub warehouse: WarehouseId,
-    /// How many.
-    pub quantity: u32,
-}
-
-/// What can be asked of a SKU's stock.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Keep this SKU, for this product.
-    Open {
-        /// The SKU, as in the stream's name.
-        sku: Sku,
-        /// The product it belongs to.
-        product: ProductId,
-    },
-    /// Add what came in. Adds up: a retry is known by its request id.
-    Receive {
-        /// Where.
-        warehouse: WarehouseId,
-        /// Units, at least 1.
-        quantity: u32,
-    },
-    /// Set the shelf to what was counted.
-    Count {
-        /// Where.
-        warehouse: WarehouseId,
-        /// Units that lie there.
-        on_hand: u32,
-    },
-    /// Set units aside for an order.
-    Reserve {
-        /// For which order.
-        order: OrderId,
-        /// Units, at least 1.
-        quantity: u32,
-        /// When the hold ends.
-        expires_at: Timestamp,
-        /// The time now.
-        now: Timestamp,
-    },
-    /// Take what the order has reserved.
-    Claim {
-        /// The order.
-        order: OrderId,
-    },
-    /// Let go of what the order has reserved, if anything.
-    Release {
-        /// The order.
-        order: OrderId,
-    },
-    /// Put sold units back. Adds up: a retry is known by its request id.
-    Restock {
-        /// The return or delivery that brought them back.
-        source: Uuid,
-        /// Where to.
-        warehouse: WarehouseId,
-        /// Units, at least 1.
-        quantity: u32,
-    },
-}
-
-/// Why a wish about stock was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    /// The SKU is not kept.
-    #[error("the SKU is not kept in stock")]
-    NotKept,
-    /// Another product has this SKU.
-    #[error("SKU {sku} belongs to product {product}")]
-    Taken {
-        /// The SKU.
-        sku: Sku,
-        /// Whose it is.
-        product: ProductId,
-    },
-    /// A quantity of zero, or beyond [`UNITS_MAX`].
-    #[error("a quantity must be between 1 and {UNITS_MAX}, not {found}")]
-    Quantity {
-        /// What was asked.
-        found: u64,
-    },
-    /// Fewer counted than are promised to orders.
-    #[error("{reserved} units are reserved in {warehouse}; release their orders before counting {counted}")]
-    BelowReserved {
-        /// Where.
-        warehouse: WarehouseId,
-        /// Promised to orders.
-        reserved: u32,
-        /// Counted.
-        counted: u32,
-    },
-    /// Not enough is available.
-    #[error("{available} available, {requested} requested")]
-    OutOfStock {
-        /// What was asked for.
-        requested: u32,
-        /// What is free.
-        available: u32,
-    },
-    /// The order holds another quantity already.
-    #[error("the order already holds {held} units, not {requested}")]
-    HeldOtherwise {
-        /// What it holds.
-        held: u32,
-        /// What was asked for.
-        requested: u32,
-    },
-    /// The order has nothing reserved.
-    #[error("order {order} has nothing reserved")]
-    NotReserved {
-        /// The order.
-        order: OrderId,
-    },
-}
 
 /// What a decision about stock needs to know.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -489,5 +285,4 @@ fn allocate(state: &State, quantity: u32) -> Vec<Allocation> {
 }
 
 #[cfg(test)]
-#[path = "stock/tests.rs"]
 mod tests;

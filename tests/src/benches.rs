@@ -53,15 +53,8 @@ enum Name {
 }
 
 impl Name {
-    const EACH: [Self; 7] = [
-        Self::Echo,
-        Self::Order,
-        Self::HotSku,
-        Self::HotCoupon,
-        Self::Lifecycle,
-        Self::Overload,
-        Self::Memory,
-    ];
+    const EACH: [Self; 7] =
+        [Self::Echo, Self::Order, Self::HotSku, Self::HotCoupon, Self::Lifecycle, Self::Overload, Self::Memory];
 
     fn measure(self, settings: &Settings) -> Report {
         match self {

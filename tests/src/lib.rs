@@ -5,9 +5,11 @@
 //! API ([`http`]).
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+pub mod benches;
 pub mod books;
 pub mod client;
 pub mod http;
+pub mod raw;
 pub mod say;
 pub mod shop;
 pub mod victim;

@@ -48,9 +48,8 @@ async fn the_json_twin_sells_the_same_way() {
     let mut shop = TestShop::open().await;
     let mut operator = shop.operator().await;
     let token = shop.token(operator.member, &[v1::Role::Operator]);
-    let post = async |path: &str, body: serde_json::Value| {
-        http::send(shop.addr(), &token, "POST", path, Some(&body)).await
-    };
+    let post =
+        async |path: &str, body: serde_json::Value| http::send(shop.addr(), &token, "POST", path, Some(&body)).await;
     let price = json!({ "currencyCode": "GBP", "units": "2", "nanos": 550_000_000 });
     let product = json!({
         "productId": "mug", "name": "Blue mug", "categoryPath": ["home", "mugs"],
@@ -117,7 +116,8 @@ async fn the_last_unit_goes_to_exactly_one_of_64_buyers() {
     assert_eq!(fact(&again, "order_id"), fact(refusal.as_ref().expect_err("a loser"), "order_id"));
     assert_eq!(reason(&again), "OUT_OF_STOCK");
     let (won, (n, _)) = &winners[0];
-    let order = v1::GetOrderRequest { order_id: won.as_ref().expect("won").get_ref().order_id.clone(), min_position: 0 };
+    let order =
+        v1::GetOrderRequest { order_id: won.as_ref().expect("won").get_ref().order_id.clone(), min_position: 0 };
     let owner = shop.client(buyer(*n), &[v1::Role::Buyer]).await.orders.get_order(order.clone()).await;
     assert_eq!(owner.expect("theirs").get_ref().state(), OrderState::Reserved);
     let stranger = shop.buyer(n + 1).await.orders.get_order(order).await.expect_err("not theirs");

@@ -63,6 +63,8 @@ impl<T: Clone> Notices<T> {
                 Ok(notice) => return notice,
                 Err(Some(due)) => {
                     tokio::select! {
+                        // In this order, so that a seed replays a run.
+                        biased;
                         () = tokio::time::sleep_until(due) => {}
                         () = pushed => {}
                     }

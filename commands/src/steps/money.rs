@@ -59,15 +59,15 @@ impl Steps {
         }
     }
 
-    /// Writes the payment's first event. If the payment refuses, the order must not wait for it.
+    /// Writes the payment's first event, if the order waits for it. If the payment refuses, it must wait no longer.
     async fn ask_payment(&self, order: OrderId, payment: PaymentId, request: Request) -> Result<(), PayError> {
-        let facts = self.shop.order.inspect(&order, |seen| {
+        let facts = self.shop.order.inspect(&order, move |seen| {
             let placed = seen.state.placed().map(|placed| (placed.buyer, placed.total));
-            placed.zip(seen.state.payment_method().map(str::to_owned))
+            let waiting = seen.state.pending_payment() == Some(payment);
+            placed.zip(seen.state.payment_method().map(str::to_owned)).filter(|_| waiting)
         });
-        let Some(((buyer, amount), method)) = facts.await? else {
-            return Err(PayError::Order(Error::Rejected(Rejection::Unknown)));
-        };
+        // A repeated request whose payment has long been answered must not begin it again.
+        let Some(((buyer, amount), method)) = facts.await? else { return Ok(()) };
         let key = derive(payment.0, "authorize", &[]);
         let refused = request.part("refused", b"");
         let ask = payment::Command::Request { order, buyer, amount, method, key };

@@ -51,6 +51,9 @@ impl Steps {
                 _ => self.money(due, step).await?,
             };
             match came {
+                Came::Record(Command::RecordReserved { allocations }) => {
+                    self.record_reserved(due, allocations).await?;
+                }
                 Came::Record(command) => {
                     self.shop.order.execute(&id, command, due.request(name, b"order")).await?;
                 }

@@ -9,15 +9,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use domain::{
     ids::{OrderId, Sku},
-    order::{Refusal, Situation, SkuAllocation},
+    order::{self, Refusal, Situation, SkuAllocation},
     process::order::allocations,
-    stock::{Allocation, Command, Event, Rejection},
+    stock::{Allocation, Command, Event, Rejection, Stock},
 };
 use futures::future::{join_all, try_join_all};
 use jiff::Timestamp;
 
 use super::{Due, Failure, Steps};
-use crate::desk::Error;
+use crate::desk::{Error, Seen};
 
 /// How many of a SKU's newest holders are asked whether they are still being reserved.
 const HOLDERS_MAX: usize = 8;
@@ -25,6 +25,8 @@ const HOLDERS_MAX: usize = 8;
 const WAITS_MAX: u32 = 100;
 /// How long it waits in between.
 const WAIT: Duration = Duration::from_millis(10);
+/// How often an order's hold on a SKU can be let go and had anew before the order itself changes.
+const TRIES_MAX: u32 = 32;
 
 type Reserved = Result<Vec<Allocation>, Rejection>;
 
@@ -98,40 +100,69 @@ impl Steps {
         quantity: u32,
         expires_at: Timestamp,
     ) -> Result<Reserved, Failure> {
-        let order = due.order;
-        let now = self.shop.clock.now();
-        // The hold is known by its order, not by its request: a request id that was used in a round
-        // whose holds are released again must not answer "reserved" from memory.
-        let part = format!("{round}/{sku}/{}", now.as_nanosecond());
-        let command = Command::Reserve { order, quantity, expires_at, now };
-        match self.shop.stock.execute(sku, command, due.request("reserve", part.as_bytes())).await {
-            Ok(outcome) => {
-                let fresh = outcome.events.into_iter().find_map(|event| match event {
-                    Event::Reserved(reserved) if !outcome.replayed => Some(reserved.allocations),
-                    _ => None,
-                });
-                match fresh {
-                    Some(from) => Ok(Ok(from)),
-                    None => self.held(sku, order).await,
+        let (order, now) = (due.order, self.shop.clock.now());
+        for nth in 0..TRIES_MAX {
+            // The nth try is one request, whoever makes it: a driver that was overtaken reserves nothing anew.
+            let part = format!("{round}/{sku}/{nth}");
+            let command = Command::Reserve { order, quantity, expires_at, now };
+            match self.shop.stock.execute(sku, command, due.request("reserve", part.as_bytes())).await {
+                Ok(outcome) => {
+                    let fresh = outcome.events.into_iter().find_map(|event| match event {
+                        Event::Reserved(reserved) if !outcome.replayed => Some(reserved.allocations),
+                        _ => None,
+                    });
+                    if let Some(from) = fresh {
+                        return Ok(Ok(from));
+                    }
+                    if let Some(from) = self.held(sku, order).await? {
+                        return Ok(Ok(from));
+                    }
+                    self.unmoved(due).await?;
                 }
+                Err(Error::Rejected(why)) => return Ok(Err(why)),
+                Err(error) => return Err(error.into()),
             }
-            Err(Error::Rejected(why)) => Ok(Err(why)),
-            Err(error) => Err(error.into()),
         }
+        Err(Failure(format!("the hold of order {order} on {sku} was let go again and again")))
     }
 
     /// What the order holds of a SKU by the SKU's own word.
-    async fn held(&self, sku: &Sku, order: OrderId) -> Result<Reserved, Failure> {
-        let held =
-            self.shop.stock.inspect(sku, move |seen| seen.state.held_by(order).map(<[Allocation]>::to_vec)).await?;
-        held.map(Ok).ok_or_else(|| Failure(format!("the hold of order {order} was released meanwhile")))
+    async fn held(&self, sku: &Sku, order: OrderId) -> Result<Option<Vec<Allocation>>, Failure> {
+        let look = move |seen: Seen<'_, Stock>| seen.state.held_by(order).map(<[Allocation]>::to_vec);
+        Ok(self.shop.stock.inspect(sku, look).await?)
+    }
+
+    /// Checks that nobody else has carried the order on.
+    async fn unmoved(&self, due: Due) -> Result<(), Failure> {
+        let revision = self.shop.order.inspect(&due.order, |seen| seen.revision).await?;
+        if revision == due.revision { Ok(()) } else { Err(Failure(format!("order {} has moved on", due.order))) }
+    }
+
+    /// Records that everything is reserved. If the order has been carried on without this driver, to where it needs
+    /// no hold any more, what this driver has reserved is let go.
+    pub(super) async fn record_reserved(&self, due: Due, allocations: Arc<[SkuAllocation]>) -> Result<(), Failure> {
+        let skus: Vec<Sku> = allocations.iter().map(|held| held.sku.clone()).collect();
+        let record = order::Command::RecordReserved { allocations };
+        let recorded = self.shop.order.execute(&due.order, record, due.request("reserve", b"order")).await;
+        if recorded.as_ref().is_ok_and(|outcome| !outcome.replayed && !outcome.events.is_empty()) {
+            return Ok(());
+        }
+        let past = |seen: Seen<'_, order::Order>| {
+            use Situation as S;
+            let situation = seen.state.situation();
+            situation.terminal() || matches!(situation, S::Confirmed | S::Delivering { .. } | S::Ending { .. })
+        };
+        if self.shop.order.inspect(&due.order, past).await? {
+            self.release(due, "overtaken", &skus).await?;
+        }
+        recorded.map(|_| ()).map_err(Failure::from)
     }
 
     /// Whether one of the newest holders of a SKU is an order that is still being reserved.
     async fn held_by_undecided(&self, sku: &Sku, but: OrderId) -> Result<bool, Failure> {
         let newest = self.shop.stock.inspect(sku, |seen| seen.state.newest_holders(HOLDERS_MAX).collect::<Vec<_>>());
         for holder in newest.await?.into_iter().filter(|holder| *holder != but) {
-            let undecided = |seen: crate::desk::Seen<'_, domain::order::Order>| {
+            let undecided = |seen: Seen<'_, order::Order>| {
                 matches!(seen.state.situation(), Situation::Placed | Situation::Reviving)
             };
             if self.shop.order.inspect(&holder, undecided).await? {

@@ -8,7 +8,7 @@ use std::{
 use ports::store::Position;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{Error, Limits};
+use crate::{Error, Limits, error::is_full};
 
 /// The log inside the folder.
 pub const LOG: &str = "log.sqlite";
@@ -82,8 +82,13 @@ fn settle(conn: &Connection, limits: &Limits) -> rusqlite::Result<()> {
     conn.pragma_update(None, "temp_store", "memory")?;
     cache(conn, limits.writer_cache_bytes)?;
     // After a failed fsync the WAL may hold pages that are in memory only, although they read well. Copying
-    // all of it into the log and syncing that makes whatever was recovered durable before it is shown.
-    checkpoint(conn, "TRUNCATE").map(drop)
+    // all of it into the log and syncing that makes whatever was recovered durable before it is shown. On a
+    // full disk it must wait: what is there can still be read.
+    match checkpoint(conn, "TRUNCATE") {
+        Err(error) if is_full(&error) => tracing::warn!(%error, "the log's WAL could not be copied"),
+        done => drop(done?),
+    }
+    Ok(())
 }
 
 fn prepare_schema(conn: &Connection, path: &Path) -> Result<(), Error> {

@@ -20,6 +20,7 @@ struct Inner {
     path: PathBuf,
     cache_bytes: usize,
     busy_wait: Duration,
+    readers_max: usize,
     places: Semaphore,
     idle: Mutex<Vec<Connection>>,
 }
@@ -31,6 +32,7 @@ impl Pool {
             path: path.to_owned(),
             cache_bytes: limits.reader_cache_bytes,
             busy_wait: limits.busy_wait,
+            readers_max: limits.readers_max.max(1),
             places: Semaphore::new(limits.readers_max.max(1)),
             idle: Mutex::default(),
         }))
@@ -41,7 +43,7 @@ impl Pool {
     pub fn glance<T>(&self, glance: impl FnOnce(&Connection) -> T) -> Option<T> {
         let conn = self.0.idle().pop()?;
         let answer = glance(&conn);
-        self.0.idle().push(conn);
+        self.0.give_back(conn);
         Some(answer)
     }
 
@@ -57,7 +59,7 @@ impl Pool {
         let work = tokio::task::spawn_blocking(move || {
             let conn = inner.take().map_err(|error| read_failed(&error))?;
             let answer = read(&conn);
-            inner.idle().push(conn);
+            inner.give_back(conn);
             answer
         });
         work.await.map_err(|gone| Error::Failed(gone.to_string()))?
@@ -67,6 +69,14 @@ impl Pool {
 impl Inner {
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A glance needs no place, so a read may have had to open one connection more than there are places.
+    fn give_back(&self, conn: Connection) {
+        let mut idle = self.idle();
+        if idle.len() < self.readers_max {
+            idle.push(conn);
+        }
     }
 
     fn take(&self) -> rusqlite::Result<Connection> {

@@ -144,3 +144,36 @@ fn restart(conn: &Connection, limits: &Limits) {
         Err(error) => tracing::warn!(%error, "the log's WAL could not start over"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn only_a_failure_that_leaves_doubt_stops_the_writer() {
+        let full = || Error::Full;
+        let failed = || Error::Failed(String::new());
+        let unknown = || Error::Unknown(String::new());
+        let cases = [
+            ("a full disk while writing", ffi::SQLITE_FULL, false, full(), false),
+            ("a full disk in the commit", ffi::SQLITE_FULL, true, full(), false),
+            ("a full disk while the WAL's index grows", ffi::SQLITE_IOERR_SHMSIZE, false, full(), false),
+            ("another program's lock", ffi::SQLITE_BUSY, false, failed(), false),
+            ("another program's lock in the commit", ffi::SQLITE_BUSY, true, unknown(), true),
+            ("an id taken against every rule", ffi::SQLITE_CONSTRAINT_UNIQUE, false, failed(), false),
+            ("a failed fsync", ffi::SQLITE_IOERR_FSYNC, true, unknown(), true),
+            ("a failed write", ffi::SQLITE_IOERR_WRITE, true, unknown(), true),
+            ("a failed write of pages that did not fit into memory", ffi::SQLITE_IOERR_WRITE, false, unknown(), true),
+            ("a failed read", ffi::SQLITE_IOERR_READ, false, unknown(), true),
+            ("damaged pages", ffi::SQLITE_CORRUPT, false, unknown(), true),
+        ];
+        for (what, code, in_commit, expected, stops) in cases {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let (error, stop) = judge(&Failure { error, in_commit });
+            assert_eq!(std::mem::discriminant(&error), std::mem::discriminant(&expected), "{what}: {error}");
+            assert_eq!(stop, stops, "{what}");
+        }
+    }
+}

@@ -74,7 +74,7 @@ pub enum Command {
         /// The time now.
         now: Timestamp,
     },
-    /// Call it off, while it is not yet confirmed.
+    /// Call it off, while it is not yet paid.
     Cancel {
         /// Why, in the caller's words.
         why: String,

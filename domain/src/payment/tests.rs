@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     decider::fold,
+    ids::{MemberId, OrderId},
+    money::Currency,
     testing::{Given, given},
 };
 

@@ -49,7 +49,17 @@ pub fn next(id: ReturnId, state: &State, payment: &payment::State) -> Next<Step>
         None => Next::Do(Step::RestockAndRefund {
             warehouse: warehouse.clone(),
             lines: requested.lines.clone(),
-            refund: requested.refund,
+            refund: due(requested.refund, payment),
         }),
     }
+}
+
+/// What a return gives back: what was promised, but never more than is left of its payment, of which an operator
+/// may have given back a part already.
+fn due(promised: Money, payment: &payment::State) -> Money {
+    let left = payment.details().and_then(|details| {
+        let (captured, _) = details.captured()?;
+        captured.minus(details.refunded_or_pending()).ok()
+    });
+    left.map_or(promised, |left| Money::new(promised.amount.min(left.amount.max(0)), promised.currency))
 }

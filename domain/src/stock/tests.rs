@@ -1,6 +1,7 @@
 //! Rules of stock as given / when / then, and the properties that must hold after any history.
 
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 use crate::testing::given;

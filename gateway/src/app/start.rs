@@ -116,6 +116,7 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
         rules: config.shop.clone(),
     });
     let (routes, health) = Routes::standard(config.limits.clone())?;
+    tell(&health, ServingStatus::Serving).await;
     let verifier = Verifier::new(vec![opened.signer.public()], config.limits.tokens.clone(), clock);
     let door = Door::new(services::routes(routes, &context), verifier)?;
     let mut server = JoinSet::new();
@@ -123,7 +124,21 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     let Opened { log, keys, rows, signer, first_start } = opened;
     let engines = Engines { keys, rows };
     let loops = tasks;
-    Ok(Running { addr, signer, first_start, positions, door, shop, log, engines, server, loops, lanes, closing, resting })
+    Ok(Running {
+        addr,
+        signer,
+        first_start,
+        positions,
+        door,
+        shop,
+        log,
+        engines,
+        server,
+        loops,
+        lanes,
+        closing,
+        resting,
+    })
 }
 
 fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, Error> {
@@ -193,5 +208,14 @@ async fn process(
 async fn closed(health: HealthReporter, mut close: watch::Receiver<bool>) {
     // An error means that whoever could close the shop is gone, which closes it as well.
     drop(close.wait_for(|close| *close).await);
-    health.set_service_status("", ServingStatus::NotServing).await;
+    tell(&health, ServingStatus::NotServing).await;
+}
+
+/// Sets the health of the gateway as a whole and of every service by name: balancers ask for either.
+async fn tell(health: &HealthReporter, status: ServingStatus) {
+    let mut services: Vec<&str> = proto::POLICIES.iter().filter_map(|policy| policy.path.split('/').nth(1)).collect();
+    services.dedup();
+    for service in services.into_iter().chain([""]) {
+        health.set_service_status(service, status).await;
+    }
 }

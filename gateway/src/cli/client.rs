@@ -215,7 +215,10 @@ mod tests {
     use crate::error::status;
 
     /// Asks a shop that answers so, one answer after the other; says how often it was asked.
-    async fn asked(not_yet: Option<Reason>, answers: Vec<Result<u8, Status>>) -> (usize, Result<Result<u8, Refusal>, Error>) {
+    async fn asked(
+        not_yet: Option<Reason>,
+        answers: Vec<Result<u8, Status>>,
+    ) -> (usize, Result<Result<u8, Refusal>, Error>) {
         let (mut count, mut answers) = (0, answers.into_iter());
         let answer = ask("a thing", not_yet, || {
             count += 1;

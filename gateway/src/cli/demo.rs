@@ -230,6 +230,7 @@ mod tests {
             "CREDIT_WITHOUT_SALE",
             "NEGATIVE_PRICE",
             "NEGATIVE_QUANTITY_WITHOUT_CREDIT",
+            "NO_LIST_PRICE",
             "SUB_MINOR_PRICE",
             "UNKNOWN_INVOICE_KIND",
         ];

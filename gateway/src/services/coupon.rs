@@ -203,7 +203,7 @@ fn shown(row: &view::Campaign, now: Timestamp) -> v1::Campaign {
         state: state.into(),
         claimed: convert::count(row.claimed),
         remaining: row.remaining().map(convert::count),
-        redeemed: 0,
+        redeemed: convert::count(row.redeemed),
         create_time: Some(convert::to_moment(row.launched_at)),
         etag: envelope::row_etag(row.revision),
     }

@@ -17,9 +17,9 @@ pub(super) struct Echo;
 impl v1::echo_service_server::EchoService for Echo {
     async fn echo(&self, request: Request<v1::EchoRequest>) -> Result<Response<v1::EchoResponse>, Status> {
         let wanted = usize::try_from(request.get_ref().answer_bytes).unwrap_or(usize::MAX);
-        let payload = ZEROS.get(..wanted).ok_or_else(|| {
-            invalid("answer_bytes", format!("must be at most {ANSWER_BYTES_MAX}"))
-        })?;
+        let payload = ZEROS
+            .get(..wanted)
+            .ok_or_else(|| invalid("answer_bytes", format!("must be at most {ANSWER_BYTES_MAX}")))?;
         Ok(Response::new(v1::EchoResponse { payload: Bytes::from_static(payload) }))
     }
 }

@@ -3,11 +3,10 @@
 //! Every mutating message has a `request_id`; most have an `etag`, some an `occurred_at`. They are read here, once
 //! for all services, so no method can forget one of them.
 
+use std::time::Duration;
+
 use commands::request::Request;
-use domain::{
-    event::Actor,
-    ids::RequestId,
-};
+use domain::{event::Actor, ids::RequestId};
 use jiff::Timestamp;
 use ports::store::Revision;
 use prost::Message;
@@ -115,6 +114,12 @@ pub(super) fn deadline<T>(context: &Context, message: &tonic::Request<T>) -> Ins
     noted.map_or_else(|| Instant::now() + context.limits.request_timeout, |deadline| deadline.0)
 }
 
+/// A moment before the deadline that leaves `margin` to answer, or a tenth of the time if that is less.
+pub(super) fn before(deadline: Instant, margin: Duration) -> Instant {
+    let left = deadline.saturating_duration_since(Instant::now());
+    deadline.checked_sub(margin.min(left / 10)).unwrap_or(deadline)
+}
+
 /// The same message has the same hash: no message of the API has a map, whose entries have no order.
 fn body_hash(body: &impl Message) -> u64 {
     let digest: [u8; 32] = Sha256::digest(body.encode_to_vec()).into();
@@ -144,4 +149,3 @@ pub(super) fn row_etag(newest: Revision) -> String {
 pub(super) fn derived<T, I>(asked: &Asked<T>, make: fn(uuid::Uuid, &[&[u8]]) -> I) -> I {
     make(asked.request.id.0, &[&asked.scope()])
 }
-

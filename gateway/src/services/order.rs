@@ -2,6 +2,7 @@
 //!
 //! Somebody else's order is answered like one that does not exist: whether it does is nobody's business.
 
+mod facts;
 mod place;
 mod show;
 
@@ -160,9 +161,7 @@ async fn cancel(context: &Context, asked: Asked<v1::CancelOrderRequest>) -> Resu
     let why = convert::reason(&body.reason)?;
     reach(context, &caller, id).await?;
     let outcome = context.shop.order.execute(&id, Command::Cancel { why }, request).await;
-    let outcome = outcome.map_err(|error| {
-        refusal::of(error, |why| rejected(&why, id, Reason::OrderNotCancellable))
-    })?;
+    let outcome = outcome.map_err(|error| refusal::of(error, |why| rejected(&why, id, Reason::OrderNotCancellable)))?;
     Ok(v1::CancelOrderResponse {
         order_id: id.to_string(),
         state: OrderState::Cancelled.into(),
@@ -203,16 +202,10 @@ pub(super) fn rejected(why: &Rejection, id: OrderId, not_now: Reason) -> Status 
         Rejection::Coupon { .. } => say(Reason::CouponNotUsable, &[]),
         Rejection::Expired | Rejection::PaidAlready => say(not_now, &[]),
         Rejection::NotNow { situation, .. } => say(not_now, &[("situation", (*situation).to_owned())]),
-        Rejection::AlreadyPaying { payment } => {
-            say(Reason::PaymentInProgress, &[("payment_id", payment.to_string())])
-        }
+        Rejection::AlreadyPaying { payment } => say(Reason::PaymentInProgress, &[("payment_id", payment.to_string())]),
         Rejection::NothingToReturn { sku, requested, remaining } => say(
             Reason::ReturnExceedsOrder,
-            &[
-                ("sku", sku.to_string()),
-                ("requested", requested.to_string()),
-                ("returnable", remaining.to_string()),
-            ],
+            &[("sku", sku.to_string()), ("requested", requested.to_string()), ("returnable", remaining.to_string())],
         ),
     }
 }

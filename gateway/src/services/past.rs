@@ -42,14 +42,8 @@ impl Context {
         mut enough: impl FnMut(&Past<D>) -> bool + Send,
     ) -> Result<Past<D>, Status> {
         let stream = format!("{}-{id}", D::CATEGORY);
-        let mut past = Past {
-            state: D::State::default(),
-            revision: 0,
-            position: 0,
-            began_at: None,
-            changed_at: None,
-            last: None,
-        };
+        let mut past =
+            Past { state: D::State::default(), revision: 0, position: 0, began_at: None, changed_at: None, last: None };
         loop {
             let page = self.log.read_stream(&stream, past.revision, PAGE).await;
             let page = page.map_err(|error| refusal::of_store(&error))?;

@@ -61,9 +61,7 @@ async fn pay(context: &Context, asked: Asked<v1::ProcessPaymentRequest>) -> Resu
     let method = orders::method(&body.payment_method)?.ok_or_else(|| missing("payment_method"))?;
     orders::reach(context, &caller, order).await?;
     context.steps.begin_payment(order, payment, method, request).await.map_err(|error| match error {
-        PayError::Order(error) => {
-            refusal::of(error, |why| orders::rejected(&why, order, Reason::OrderNotPayable))
-        }
+        PayError::Order(error) => refusal::of(error, |why| orders::rejected(&why, order, Reason::OrderNotPayable)),
         PayError::Payment(error) => refusal::of(error, |why| rejected(&why, payment)),
     })?;
     // The payment's own first event is what the caller waits for, and the same for every retry.
@@ -120,9 +118,9 @@ async fn refund(
 async fn left(context: &Context, id: PaymentId) -> Result<Money, Status> {
     let left = |details: &Details| {
         let nothing = Money::zero(details.amount.currency);
-        details.captured().map_or(nothing, |(captured, _)| {
-            captured.minus(details.refunded_or_pending()).unwrap_or(nothing)
-        })
+        details
+            .captured()
+            .map_or(nothing, |(captured, _)| captured.minus(details.refunded_or_pending()).unwrap_or(nothing))
     };
     let looked = context.shop.payment.inspect(&id, move |seen| seen.state.details().map(left)).await;
     looked.map_err(|error| refusal::of(error, |why| rejected(&why, id)))?.ok_or_else(|| not_found(id))

@@ -64,10 +64,7 @@ impl ReturnService for Returns {
     }
 }
 
-async fn open(
-    context: &Context,
-    asked: Asked<v1::RequestReturnRequest>,
-) -> Result<v1::RequestReturnResponse, Status> {
+async fn open(context: &Context, asked: Asked<v1::RequestReturnRequest>) -> Result<v1::RequestReturnResponse, Status> {
     let id = envelope::derived(&asked, ReturnId::derived);
     let Asked { caller, request, backdated, body, .. } = asked;
     let order: OrderId = convert::id("order_id", &body.order_id)?;
@@ -76,9 +73,8 @@ async fn open(
     orders::reach(context, &caller, order).await?;
     let command = order::Command::OpenReturn { return_id: id, wishes, why, backdated };
     let outcome = context.shop.order.execute(&order, command, request).await;
-    let outcome = outcome.map_err(|error| {
-        refusal::of(error, |why| orders::rejected(&why, order, Reason::OrderNotReturnable))
-    })?;
+    let outcome =
+        outcome.map_err(|error| refusal::of(error, |why| orders::rejected(&why, order, Reason::OrderNotReturnable)))?;
     let opened = outcome.events.iter().find_map(|event| match event {
         order::Event::ReturnOpened(opened) => Some(opened.refund),
         _ => None,
@@ -138,11 +134,7 @@ fn shown(row: &view::Return) -> v1::Return {
         view::State::Completed => ReturnState::Completed,
     };
     let lines = row.lines.iter();
-    let line = |line: &Line| v1::ReturnLine {
-        sku: line.sku.to_string(),
-        quantity: line.quantity,
-        unit_price: None,
-    };
+    let line = |line: &Line| v1::ReturnLine { sku: line.sku.to_string(), quantity: line.quantity, unit_price: None };
     v1::Return {
         return_id: row.return_id.to_string(),
         order_id: row.order.to_string(),

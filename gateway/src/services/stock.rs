@@ -168,9 +168,7 @@ pub(super) fn rejected(why: &Rejection, sku: &Sku, field: &str) -> Status {
     };
     match why {
         Rejection::NotKept => not_found(sku),
-        Rejection::Taken { product, .. } => {
-            with_sku(Reason::AlreadyExists, vec![("product_id", product.to_string())])
-        }
+        Rejection::Taken { product, .. } => with_sku(Reason::AlreadyExists, vec![("product_id", product.to_string())]),
         Rejection::Quantity { .. } => invalid(field, why.to_string()),
         Rejection::BelowReserved { reserved, .. } => {
             with_sku(Reason::CountBelowReserved, vec![("reserved", reserved.to_string())])

@@ -15,7 +15,7 @@ use projections::{
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Context, refusal};
+use super::{Context, envelope, refusal};
 use crate::error::{Reason, status};
 
 /// How long before its deadline a query gives up waiting, so that its own answer still arrives in time.
@@ -65,7 +65,7 @@ impl Views {
         if min_position == 0 {
             return Ok(());
         }
-        let until = deadline.checked_sub(MARGIN).unwrap_or(deadline);
+        let until = envelope::before(deadline, MARGIN);
         let reached = self.positions.reached(V::NAME, Position(min_position));
         let why = match tokio::time::timeout_at(until, reached).await {
             Ok(Ok(())) => return Ok(()),

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use domain::{
     coupon::{Discount, Terms, campaign, claim},
+    decider::Decider,
     event::Event,
     ids::{CampaignId, ClaimId, MemberId, OrderId},
     order::{self, Coupon, Line, Sold},
@@ -34,7 +35,7 @@ pub struct Shop {
     events: u64,
     products: Vec<(u8, bool)>,
     orders: Vec<Order>,
-    claims: Vec<(CampaignId, ClaimId, MemberId, Option<OrderId>)>,
+    claims: Vec<(CampaignId, ClaimId, MemberId, claim::State)>,
     campaigns: Vec<CampaignId>,
 }
 
@@ -217,26 +218,27 @@ impl Shop {
         if whom.is_multiple_of(2) || self.claims.is_empty() {
             let campaign = self.campaigns[usize::from(whom / 2) % 2];
             let (claim, member) = (ClaimId::from_u128(self.events.into()), MemberId::from_u128((whom % FEW).into()));
-            self.claims.push((campaign, claim, member, None));
+            self.claims.push((campaign, claim, member, claim::State::Free));
             return vec![(
                 format!("campaign-{campaign}"),
                 campaign::Claimed { claim, member, nth: u32::from(whom) }.into_event(),
             )];
         }
         let n = usize::from(whom / 2) % self.claims.len();
-        let (campaign, claim, member, holder) = &mut self.claims[n];
-        let event = match holder.take() {
-            None => {
-                let order = *holder.insert(OrderId::from_u128(self.events.into()));
-                claim::Held { campaign: *campaign, member: *member, order, discount: gbp(5) }.into_event()
+        let (campaign, claim, member, state) = &mut self.claims[n];
+        let event = match *state {
+            claim::State::Free => {
+                let order = OrderId::from_u128(self.events.into());
+                claim::Held { campaign: *campaign, member: *member, order, discount: gbp(5) }.into()
             }
-            Some(order) if whom.is_multiple_of(3) => {
-                *holder = Some(order);
-                claim::Redeemed { order }.into_event()
+            claim::State::Held { campaign, order } if whom.is_multiple_of(3) => {
+                claim::Redeemed { campaign, order }.into()
             }
-            Some(order) => claim::Restored { order }.into_event(),
+            claim::State::Held { campaign, order } => claim::Restored { campaign, order, redeemed: false }.into(),
+            claim::State::Redeemed { campaign, order } => claim::Restored { campaign, order, redeemed: true }.into(),
         };
-        vec![(format!("claim-{claim}"), event)]
+        *state = claim::Claim::evolve(*state, &event);
+        vec![(format!("claim-{claim}"), event.into())]
     }
 }
 

@@ -38,8 +38,12 @@ pub struct Campaign {
     pub ended: bool,
     /// Claims made.
     pub claimed: u64,
-    /// How often an order took a claim in its hand, whether or not it was paid then.
+    /// Claims that an order holds now.
     pub held: u64,
+    /// Claims that a paid order has used, those given back since not counted.
+    pub redeemed: u64,
+    /// How often an order gave a claim back, whether it had held or redeemed it.
+    pub restored: u64,
     /// When it was launched.
     pub launched_at: Timestamp,
     /// The revision of its newest event: its etag.
@@ -65,8 +69,8 @@ pub fn newest() -> Query<Campaigns> {
 pub enum Change<'a> {
     /// Something happened to the campaign.
     Campaign(&'a campaign::Event),
-    /// An order holds one of its claims.
-    Held,
+    /// Something happened to one of its claims.
+    Claim(&'a claim::Event),
 }
 
 impl View for Campaigns {
@@ -83,7 +87,7 @@ impl View for Campaigns {
             Event::Campaign(event) => {
                 touched.own(fact.subject().parse()?, Change::Campaign(event), fact);
             }
-            Event::Claim(claim::Event::Held(held)) => touched.row(held.campaign, Change::Held),
+            Event::Claim(event) => touched.row(campaign_of(event), Change::Claim(event)),
             _ => {}
         }
         Ok(())
@@ -103,6 +107,8 @@ impl View for Campaigns {
                 ended: false,
                 claimed: 0,
                 held: 0,
+                redeemed: 0,
+                restored: 0,
                 launched_at: fact.occurred_at,
                 revision: fact.revision,
             },
@@ -118,7 +124,7 @@ impl View for Campaigns {
                     campaign::Event::Ended(_) => row.ended = true,
                 }
             }
-            Change::Held => row.held += 1,
+            Change::Claim(event) => used(&mut row, event)?,
         }
         Ok(Some(row))
     }
@@ -126,6 +132,38 @@ impl View for Campaigns {
     fn indexes(row: &Campaign) -> Vec<(&'static str, Key)> {
         vec![(BY_OPENING, key(&(row.terms.opens_at,)))]
     }
+}
+
+const fn campaign_of(event: &claim::Event) -> CampaignId {
+    match event {
+        claim::Event::Held(held) => held.campaign,
+        claim::Event::Redeemed(redeemed) => redeemed.campaign,
+        claim::Event::Restored(restored) => restored.campaign,
+    }
+}
+
+fn used(row: &mut Campaign, event: &claim::Event) -> Result<(), Fault> {
+    match event {
+        claim::Event::Held(_) => row.held += 1,
+        claim::Event::Redeemed(_) => {
+            less(&mut row.held, "held claims")?;
+            row.redeemed += 1;
+        }
+        claim::Event::Restored(restored) => {
+            if restored.redeemed {
+                less(&mut row.redeemed, "redeemed claims")?;
+            } else {
+                less(&mut row.held, "held claims")?;
+            }
+            row.restored += 1;
+        }
+    }
+    Ok(())
+}
+
+fn less(count: &mut u64, what: &'static str) -> Result<(), Fault> {
+    *count = count.checked_sub(1).ok_or(Fault::Count { what })?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -136,7 +174,7 @@ mod tests {
         coupon::{
             Discount,
             campaign::{Claimed, Ended, Launched},
-            claim::Held,
+            claim::{Held, Redeemed, Restored},
         },
         ids::{ClaimId, MemberId, OrderId},
     };
@@ -166,30 +204,62 @@ mod tests {
         told(stream(), 2, Claimed { claim, member, nth: 1 })
     }
 
-    fn held(n: u128) -> Told {
-        let (member, order) = (MemberId::from_u128(n), OrderId::from_u128(n));
-        let claim = format!("claim-{}", ClaimId::from_u128(n));
-        told(claim, 3, Held { campaign: campaign(), member, order, discount: gbp(5) })
+    fn claim(n: u128) -> String {
+        format!("claim-{}", ClaimId::from_u128(n))
     }
 
-    fn check(story: &[Told], claimed: u64, remaining: Option<u64>, held: u64, ended: bool) {
+    fn held(n: u128) -> Told {
+        let (member, order) = (MemberId::from_u128(n), OrderId::from_u128(n));
+        told(claim(n), 3, Held { campaign: campaign(), member, order, discount: gbp(5) })
+    }
+
+    fn redeemed(n: u128) -> Told {
+        told(claim(n), 4, Redeemed { campaign: campaign(), order: OrderId::from_u128(n) })
+    }
+
+    fn restored(n: u128, redeemed: bool) -> Told {
+        told(claim(n), 5, Restored { campaign: campaign(), order: OrderId::from_u128(n), redeemed })
+    }
+
+    fn check(story: &[Told], claimed: u64, remaining: Option<u64>, ended: bool) {
         let row = row::<Campaigns>(story);
-        assert_eq!((row.claimed, row.remaining(), row.held, row.ended), (claimed, remaining, held, ended));
+        assert_eq!((row.claimed, row.remaining(), row.ended), (claimed, remaining, ended));
         assert_eq!((row.campaign, row.name.as_str()), (campaign(), "Winter"));
     }
 
     #[test]
     fn a_campaign_counts_its_claims_and_what_is_left() {
-        check(&[launched(Some(2))], 0, Some(2), 0, false);
-        check(&[launched(None), claimed(1)], 1, None, 0, false);
-        check(&[launched(Some(2)), claimed(1), claimed(2), held(2)], 2, Some(0), 1, false);
-        check(&[launched(Some(2)), claimed(1), told(stream(), 3, Ended {})], 1, Some(1), 0, true);
+        check(&[launched(Some(2))], 0, Some(2), false);
+        check(&[launched(None), claimed(1)], 1, None, false);
+        check(&[launched(Some(2)), claimed(1), claimed(2), held(2)], 2, Some(0), false);
+        check(&[launched(Some(2)), claimed(1), told(stream(), 3, Ended {})], 1, Some(1), true);
+    }
+
+    #[test]
+    fn a_campaign_counts_what_orders_do_with_its_claims() {
+        let counts = |used: &[Told]| {
+            let row = row::<Campaigns>(&[&[launched(Some(2)), claimed(1), claimed(2)], used].concat());
+            assert_eq!((row.claimed, row.remaining()), (2, Some(0)), "what orders do takes no claim away");
+            assert_eq!(row.revision, 2, "what orders do is no change of the campaign");
+            (row.held, row.redeemed, row.restored)
+        };
+        assert_eq!(counts(&[]), (0, 0, 0));
+        assert_eq!(counts(&[held(1), held(2)]), (2, 0, 0));
+        assert_eq!(counts(&[held(1), redeemed(1), held(2)]), (1, 1, 0));
+        assert_eq!(counts(&[held(1), held(2), restored(2, false)]), (1, 0, 1));
+        assert_eq!(counts(&[held(1), redeemed(1), restored(1, true), held(2)]), (1, 0, 1));
+        assert_eq!(counts(&[held(1), restored(1, false), held(1), redeemed(1)]), (0, 1, 1));
     }
 
     #[test]
     fn what_cannot_be_folded_names_what_is_missing() {
-        for orphan in [claimed(1), held(1)] {
+        for orphan in [claimed(1), held(1), redeemed(1), restored(1, false)] {
             assert_eq!(fault::<Campaigns>(&[orphan]), Fault::missing("campaign", &campaign()));
+        }
+        for (early, what) in
+            [(redeemed(1), "held claims"), (restored(1, false), "held claims"), (restored(1, true), "redeemed claims")]
+        {
+            assert_eq!(fault::<Campaigns>(&[launched(None), claimed(1), early]), Fault::Count { what });
         }
     }
 }

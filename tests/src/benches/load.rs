@@ -125,7 +125,6 @@ pub fn micros(time: Duration) -> u64 {
 }
 
 /// A count over a time.
-#[expect(clippy::cast_precision_loss, reason = "no benchmark counts to 2^52")]
 pub fn per_second(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64().max(f64::EPSILON)
 }
@@ -197,7 +196,5 @@ async fn run_thread<W: Work>(
 async fn callers(shop: &Server, role: Role, thread: usize, load: Load) -> Vec<Caller> {
     let channels = join_all((0..CONNECTIONS).map(|_| caller::connect(shop.addr))).await;
     let mine = (0..load.callers).filter(|n| n % load.threads == thread);
-    mine.enumerate()
-        .map(|(at, n)| Caller::new(&channels[at % CONNECTIONS], &shop.token(role, n as u64)))
-        .collect()
+    mine.enumerate().map(|(at, n)| Caller::new(&channels[at % CONNECTIONS], &shop.token(role, n as u64))).collect()
 }

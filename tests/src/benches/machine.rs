@@ -48,9 +48,9 @@ impl Machine {
     pub fn line(&self) -> String {
         let Self { cores, model, load, .. } = self;
         let (median, p99) = (self.sync_median.as_micros(), self.sync_p99.as_micros());
-        #[expect(clippy::cast_precision_loss, reason = "no machine has 2^52 cores")]
         let busy = *load / *cores as f64 > BUSY;
-        let busy = if busy { format!("; BUSY: load {load:.1} at the start, figures are too low") } else { String::new() };
+        let busy =
+            if busy { format!("; BUSY: load {load:.1} at the start, figures are too low") } else { String::new() };
         format!("{model}, {cores} cores; fdatasync {median} µs median, {p99} µs p99{busy}")
     }
 

@@ -4,7 +4,7 @@
 //! units one by one instead of quantities. Where the two disagree about one row or one penny, one of them is wrong.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     io::Read,
     path::Path,
@@ -63,8 +63,14 @@ impl Classified {
         rows.sort_by(|a, b| a.date.cmp(&b.date));
         // What each customer holds of a code at a price in a country: one entry per sale, newest last.
         let mut held: HashMap<[String; 4], Vec<i64>> = HashMap::new();
+        // What has a price at all: a first look at every row by itself.
+        let sold = rows.iter().filter(|row| class(row, &mut HashMap::new()) == Class::Sold && pence_of(&row.price) > 0);
+        let priced: HashSet<String> = sold.map(|row| row.code.clone()).collect();
         let classify = |row: Row| {
-            let class = class(&row, &mut held);
+            let mut class = class(&row, &mut held);
+            if class == Class::Sold && !priced.contains(&row.code) {
+                class = Class::Refused("NO_LIST_PRICE");
+            }
             (row, class)
         };
         Self { rows: rows.into_iter().map(classify).collect() }

@@ -93,7 +93,11 @@ async fn every_row_is_sold_returned_or_refused_and_the_sales_are_those_of_the_fi
     assert_eq!(differences(&refused, &ours.refused()), Vec::<String>::new(), "refused: the shop's and the file's");
     let classes = [ours.rows(), ours.count(Class::Sold), ours.count(Class::Returned)];
     assert_eq!([report.rows, report.sold, report.returned], classes);
-    assert_eq!(differences(&sales(&shop).await, &ours.figures()), Vec::<String>::new(), "sales: the shop's and the file's");
+    assert_eq!(
+        differences(&sales(&shop).await, &ours.figures()),
+        Vec::<String>::new(),
+        "sales: the shop's and the file's"
+    );
     shop.stop().await;
 }
 

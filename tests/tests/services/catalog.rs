@@ -29,7 +29,14 @@ async fn a_product_is_shown_as_it_was_listed_and_a_retry_hears_the_same() {
     let shown = outcome(seller.catalog.get_product(ask).await).expect("shown");
     assert_eq!(listed.product.as_ref(), Some(&shown));
     assert_eq!((shown.seller_id.as_str(), shown.state()), (buyer(7).to_string().as_str(), ProductState::Listed));
-    let as_wished = v1::Product { seller_id: String::new(), state: 0, etag: String::new(), create_time: None, update_time: None, ..shown };
+    let as_wished = v1::Product {
+        seller_id: String::new(),
+        state: 0,
+        etag: String::new(),
+        create_time: None,
+        update_time: None,
+        ..shown
+    };
     assert_eq!(as_wished, full("mug"));
     let retried = outcome(seller.catalog.create_product(wish).await).expect("the same answer");
     assert_eq!(retried, listed);
@@ -80,7 +87,10 @@ async fn an_update_changes_what_it_names_if_the_etag_still_holds() {
 
     // Somebody changes it once more; the first request again says what it said, and changes nothing.
     let repriced = v1::Variant { price: Some(say::gbp(199)), ..blue.clone() };
-    let later = v1::Product { variants: vec![repriced, updated.product.as_ref().expect("a product").variants[1].clone()], ..Default::default() };
+    let later = v1::Product {
+        variants: vec![repriced, updated.product.as_ref().expect("a product").variants[1].clone()],
+        ..Default::default()
+    };
     let later = v1::UpdateProductRequest { product: Some(later), ..update(say::request_id(), "") };
     let later = outcome(operator.catalog.update_product(later).await).expect("repriced");
     assert_eq!(outcome(operator.catalog.update_product(request).await), Ok(updated));
@@ -101,7 +111,8 @@ async fn a_delisted_product_is_hidden_from_lists_and_cannot_be_ordered() {
     for id in ["cup", "mug", "tray"] {
         say::stock(&mut operator, id, 100, 5).await;
     }
-    let wish = v1::DeleteProductRequest { request_id: say::request_id(), product_id: "mug".into(), etag: String::new() };
+    let wish =
+        v1::DeleteProductRequest { request_id: say::request_id(), product_id: "mug".into(), etag: String::new() };
     assert_eq!(outcome(stranger.catalog.delete_product(wish.clone()).await).unwrap_err(), "NOT_YOURS");
     let delisted = outcome(operator.catalog.delete_product(wish).await).expect("delisted");
     let list = |include_delisted, page_token: String| v1::ListProductsRequest {
@@ -115,7 +126,8 @@ async fn a_delisted_product_is_hidden_from_lists_and_cannot_be_ordered() {
     let page = outcome(operator.catalog.list_products(list(false, String::new())).await).expect("a page");
     assert_eq!((ids(&page), page.next_page_token.as_str()), (vec!["cup".to_owned(), "tray".to_owned()], ""));
     let first = outcome(operator.catalog.list_products(list(true, String::new())).await).expect("a page");
-    let second = outcome(operator.catalog.list_products(list(true, first.next_page_token.clone())).await).expect("a page");
+    let second =
+        outcome(operator.catalog.list_products(list(true, first.next_page_token.clone())).await).expect("a page");
     assert_eq!([ids(&first), ids(&second)].concat(), ["cup", "mug", "tray"]);
     let foreign = outcome(operator.catalog.list_products(list(false, first.next_page_token)).await);
     assert_eq!(foreign.unwrap_err(), "INVALID_PAGE_TOKEN");

@@ -30,7 +30,10 @@ async fn a_claimed_coupon_takes_its_share_off_one_order_and_comes_back_when_that
     let request = claim(&launched.campaign_id);
     let claimed = outcome(ann.coupons.claim_coupon(request.clone()).await).expect("claimed");
     assert_eq!(outcome(ann.coupons.claim_coupon(request).await), Ok(claimed.clone()), "a retry claims no second one");
-    assert_eq!(outcome(ann.coupons.claim_coupon(claim(&launched.campaign_id)).await).unwrap_err(), "COUPON_MEMBER_LIMIT");
+    assert_eq!(
+        outcome(ann.coupons.claim_coupon(claim(&launched.campaign_id)).await).unwrap_err(),
+        "COUPON_MEMBER_LIMIT"
+    );
 
     let coupon = v1::OrderCoupon { campaign_id: launched.campaign_id.clone(), claim_id: claimed.claim_id.clone() };
     let order = || v1::ProcessOrderRequest { coupon: Some(coupon.clone()), ..say::order(&[("mug", 2)]) };

@@ -90,8 +90,14 @@ async fn a_wrong_request_names_its_field_and_places_nothing() {
         (line(|line| line.sku = "a b".into()), ("INVALID_FIELD", "lines[0].sku")),
         (line(|line| line.sku = "cup".into()), ("SKU_NOT_FOUND", "")),
         (line(|line| line.product_id = "cup".into()), ("PRODUCT_NOT_FOUND", "")),
-        (v1::ProcessOrderRequest { payment_method: "4111 1111 1111 1111".into(), ..plain() }, ("INVALID_FIELD", "payment_method")),
-        (v1::ProcessOrderRequest { ship_to: Some(v1::Address::default()), ..plain() }, ("MISSING_FIELD", "ship_to.recipient")),
+        (
+            v1::ProcessOrderRequest { payment_method: "4111 1111 1111 1111".into(), ..plain() },
+            ("INVALID_FIELD", "payment_method"),
+        ),
+        (
+            v1::ProcessOrderRequest { ship_to: Some(v1::Address::default()), ..plain() },
+            ("MISSING_FIELD", "ship_to.recipient"),
+        ),
     ] {
         let refusal = ann.orders.process_order(wish).await.expect_err("wrong");
         assert_eq!((reason(&refusal).as_str(), fact(&refusal, "field").as_str()), expected);
@@ -177,7 +183,8 @@ async fn orders_are_listed_to_their_buyer_newest_first_and_by_state() {
         min_position: bobs.position,
         ..Default::default()
     };
-    let ids = |page: &v1::ListOrdersResponse| page.orders.iter().map(|order| order.order_id.clone()).collect::<Vec<_>>();
+    let ids =
+        |page: &v1::ListOrdersResponse| page.orders.iter().map(|order| order.order_id.clone()).collect::<Vec<_>>();
     let first = outcome(ann.orders.list_orders(list(String::new(), &[])).await).expect("a page");
     let second = outcome(ann.orders.list_orders(list(first.next_page_token.clone(), &[])).await).expect("a page");
     assert_eq!(([ids(&first), ids(&second)].concat(), second.next_page_token.as_str()), (anns, ""));
@@ -219,4 +226,39 @@ async fn an_order_that_nobody_pays_expires_and_its_retry_still_hears_that_it_was
         occurred_at: None,
     };
     assert_eq!(outcome(ann.payments.process_payment(pay).await).unwrap_err(), "ORDER_NOT_PAYABLE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_whose_callers_went_away_are_finished_by_the_shop_and_answered_to_whoever_asks_again() {
+    let shop = TestShop::open().await;
+    let mut operator = shop.operator().await;
+    say::stock(&mut operator, "mug", 255, 100).await;
+    let wishes: Vec<_> = (0..24).map(|_| say::order(&[("mug", 1)])).collect();
+    for (n, wish) in (1..).zip(&wishes) {
+        // Some are gone before the order is written down, some before its stock is held, some hear the answer.
+        let mut hasty = tonic::Request::new(wish.clone());
+        hasty.set_timeout(Duration::from_millis(n * 2));
+        let _answered_or_not = operator.orders.process_order(hasty).await;
+    }
+    let undecided = async |client: &mut tests::client::Client| {
+        let min_position = shop.running().log.head().await.expect("a position").0;
+        let states = vec![OrderState::Placed.into()];
+        let ask = v1::ListOrdersRequest { states, min_position, page_size: 100, ..Default::default() };
+        outcome(client.orders.list_orders(ask).await).expect("listed").orders.len()
+    };
+    let mut rounds = 0;
+    while undecided(&mut operator).await > 0 {
+        rounds += 1;
+        assert!(rounds < 200, "an order that nobody follows is never decided");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let mut ids = std::collections::BTreeSet::new();
+    for wish in wishes {
+        ids.insert(outcome(operator.orders.process_order(wish).await).expect("reserved").order_id);
+    }
+    assert_eq!(ids.len(), 24);
+    let min_position = shop.running().log.head().await.expect("a position").0;
+    let stock = v1::GetStockRequest { sku: "mug".into(), min_position };
+    let levels = outcome(operator.catalog.get_stock(stock).await).expect("levels");
+    assert_eq!((levels.reserved, levels.available), (24, 76), "each order holds its unit once");
 }

@@ -28,7 +28,10 @@ async fn an_order_is_paid_by_its_buyer_and_a_declined_method_can_be_replaced() {
     say::stock(&mut operator, "mug", 255, 10).await;
     let (mut ann, mut bob) = (shop.buyer(1).await, shop.buyer(2).await);
     let placed = outcome(ann.orders.process_order(say::order(&[("mug", 2)])).await).expect("placed");
-    assert_eq!(outcome(bob.payments.process_payment(pay(&placed.order_id, "tok_ok")).await).unwrap_err(), "ORDER_NOT_FOUND");
+    assert_eq!(
+        outcome(bob.payments.process_payment(pay(&placed.order_id, "tok_ok")).await).unwrap_err(),
+        "ORDER_NOT_FOUND"
+    );
     let declined = outcome(ann.payments.process_payment(pay(&placed.order_id, "tok_decline")).await).expect("asked");
     let mut state = PaymentState::Requested;
     while state != PaymentState::Declined {
@@ -70,7 +73,10 @@ async fn refunds_never_pass_what_was_captured_and_a_retry_refunds_once() {
     assert_eq!(say::pence(all.refund.as_ref().and_then(|refund| refund.amount.as_ref())), 400);
     assert_eq!(outcome(operator.payments.refund_payment(first).await), Ok(refunded));
     assert_eq!(outcome(operator.payments.refund_payment(rest).await), Ok(all.clone()));
-    assert_eq!(outcome(operator.payments.refund_payment(refund(&id, None)).await).unwrap_err(), "REFUND_EXCEEDS_CAPTURE");
+    assert_eq!(
+        outcome(operator.payments.refund_payment(refund(&id, None)).await).unwrap_err(),
+        "REFUND_EXCEEDS_CAPTURE"
+    );
     let mut shown = v1::Payment::default();
     while shown.refunds.iter().filter(|refund| refund.state() == RefundState::Refunded).count() < 2 {
         let ask = v1::GetPaymentRequest { payment_id: id.clone(), min_position: all.position };

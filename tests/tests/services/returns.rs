@@ -25,7 +25,10 @@ async fn goods_come_back_to_the_shelf_and_the_money_to_the_buyer() {
     let (mut ann, mut bob) = (shop.buyer(1).await, shop.buyer(2).await);
     let placed = outcome(ann.orders.process_order(say::paid_order(&[("mug", 3)])).await).expect("placed");
     let delivered = say::until(&mut ann, &placed.order_id, OrderState::Delivered, placed.position).await;
-    assert_eq!(outcome(bob.returns.request_return(send_back(&placed.order_id, 1)).await).unwrap_err(), "ORDER_NOT_FOUND");
+    assert_eq!(
+        outcome(bob.returns.request_return(send_back(&placed.order_id, 1)).await).unwrap_err(),
+        "ORDER_NOT_FOUND"
+    );
     let refusal = ann.returns.request_return(send_back(&placed.order_id, 4)).await.expect_err("more than bought");
     assert_eq!((reason(&refusal).as_str(), fact(&refusal, "returnable").as_str()), ("RETURN_EXCEEDS_ORDER", "3"));
 
@@ -49,7 +52,7 @@ async fn goods_come_back_to_the_shelf_and_the_money_to_the_buyer() {
     }
     assert_eq!((shown.reason.as_str(), shown.warehouse_id.as_str(), shown.lines[0].quantity), ("too blue", "main", 2));
     assert_eq!(outcome(bob.returns.get_return(ask).await).unwrap_err(), "RETURN_NOT_FOUND");
-    assert_eq!(outcome(ann.returns.request_return(wish).await), Ok(opened));
+    assert_eq!(outcome(ann.returns.request_return(wish).await), Ok(opened.clone()));
     assert_eq!(outcome(partner.returns.receive_return(back).await), Ok(received));
     assert_eq!(outcome(partner.returns.receive_return(receive("north")).await).unwrap_err(), "RETURN_FINISHED");
 
@@ -59,7 +62,10 @@ async fn goods_come_back_to_the_shelf_and_the_money_to_the_buyer() {
     let payment = v1::GetPaymentRequest { payment_id: delivered.payment_id, min_position: head };
     let payment = outcome(ann.payments.get_payment(payment).await).expect("shown");
     assert_eq!(say::pence(payment.refunded.as_ref()), 510);
-    let mut sales = outcome(operator.reports.list_sales(v1::ListSalesRequest { min_position: head, ..Default::default() }).await).expect("figures").sales;
+    let mut sales =
+        outcome(operator.reports.list_sales(v1::ListSalesRequest { min_position: head, ..Default::default() }).await)
+            .expect("figures")
+            .sales;
     while sales[0].units_returned == 0 {
         let ask = v1::ListSalesRequest { product_id: "mug".into(), region: "GB".into(), ..Default::default() };
         sales = outcome(operator.reports.list_sales(ask).await).expect("figures").sales;

@@ -22,7 +22,10 @@ async fn receiving_adds_counting_sets_and_a_retry_hears_the_levels_of_then() {
     assert_eq!((levels.on_hand, levels.available, levels.product_id.as_str()), (15, 15, "mug"));
     outcome(operator.orders.process_order(say::order(&[("mug", 4)])).await).expect("placed");
     let refusal = operator.catalog.change_inventory_count(count("mug", 3)).await.expect_err("4 are promised");
-    assert_eq!((tests::client::reason(&refusal).as_str(), fact(&refusal, "reserved").as_str()), ("COUNT_BELOW_RESERVED", "4"));
+    assert_eq!(
+        (tests::client::reason(&refusal).as_str(), fact(&refusal, "reserved").as_str()),
+        ("COUNT_BELOW_RESERVED", "4")
+    );
     let counted = outcome(operator.catalog.change_inventory_count(count("mug", 6)).await).expect("counted");
     let levels = counted.stock.expect("levels");
     assert_eq!((levels.on_hand, levels.reserved, levels.available), (6, 4, 2));

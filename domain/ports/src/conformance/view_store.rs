@@ -30,6 +30,7 @@ pub async fn view_store(harness: &dyn Harness<dyn ViewStore>) {
     ranges::rows_are_walked_in_the_order_of_their_bytes(harness).await;
     ranges::an_index_is_walked_in_the_order_of_its_bytes(harness).await;
     ranges::an_entry_follows_its_row(harness).await;
+    ranges::a_page_never_leaves_its_bounds(&harness.open().await).await;
     ranges::pages_go_on_where_rows_came_and_went(&harness.open().await).await;
 }
 

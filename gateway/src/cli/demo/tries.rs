@@ -37,19 +37,27 @@ pub(super) fn all(addr: SocketAddr, token: &str, member: MemberId, plan: &Plan) 
     let line = |what, line| Try { what, line };
     vec![
         line("Look at the catalogue", format!("curl 'http://{addr}/catalog/products?page_size=3'")),
-        line("The same over gRPC", format!(
-            "grpcurl -plaintext -d '{{\"page_size\":3}}' {addr} cartulary.v1.CatalogService/ListProducts"
-        )),
-        line("Place an order (again and again: it is placed once)", format!(
-            "curl -X POST 'http://{addr}/order/process-order' -H 'content-type: application/json' {bearer} -d '{body}'"
-        )),
+        line(
+            "The same over gRPC",
+            format!("grpcurl -plaintext -d '{{\"page_size\":3}}' {addr} cartulary.v1.CatalogService/ListProducts"),
+        ),
+        line(
+            "Place an order (again and again: it is placed once)",
+            format!(
+                "curl -X POST 'http://{addr}/order/process-order' -H 'content-type: application/json' {bearer} -d '{body}'"
+            ),
+        ),
         line("See what became of it", format!("curl 'http://{addr}/order/orders/{order}' {bearer}")),
-        line("Follow the stock of the best seller while people buy", format!(
-            "curl -N 'http://{addr}/catalog/stock/{id}:watch'"
-        )),
-        line("What was sold to Germany in December 2010", format!(
-            "curl 'http://{addr}/report/sales?region=Germany&from_day=2010-12-01&to_day=2010-12-31&page_size=5' {bearer}"
-        )),
+        line(
+            "Follow the stock of the best seller while people buy",
+            format!("curl -N 'http://{addr}/catalog/stock/{id}:watch'"),
+        ),
+        line(
+            "What was sold to Germany in December 2010",
+            format!(
+                "curl 'http://{addr}/report/sales?region=Germany&from_day=2010-12-01&to_day=2010-12-31&page_size=5' {bearer}"
+            ),
+        ),
     ]
 }
 

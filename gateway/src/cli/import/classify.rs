@@ -39,6 +39,8 @@ pub enum Reason {
     NegativeQuantityWithoutCredit,
     /// A positive quantity on a credit note.
     PositiveQuantityOnCredit,
+    /// A sale of a stock code that the whole file sells at no price: nothing can be listed at nothing.
+    NoListPrice,
     /// A credit for which no earlier sale of the customer is left.
     CreditWithoutSale,
     /// Some of a credit's units were returned before the shop refused the others.
@@ -62,6 +64,7 @@ impl Reason {
             Self::ZeroQuantity => "ZERO_QUANTITY",
             Self::NegativeQuantityWithoutCredit => "NEGATIVE_QUANTITY_WITHOUT_CREDIT",
             Self::PositiveQuantityOnCredit => "POSITIVE_QUANTITY_ON_CREDIT",
+            Self::NoListPrice => "NO_LIST_PRICE",
             Self::CreditWithoutSale => "CREDIT_WITHOUT_SALE",
             Self::PartlyReturned => "PARTLY_RETURNED",
             Self::Shop(name) => name,
@@ -268,7 +271,9 @@ mod tests {
 
     #[test]
     fn a_date_is_utc_or_a_bad_row() {
-        let on = |date: &str| classify(Raw { date: date.into(), ..raw("536365", "6", "2.55") }).map(|row| row.at.to_string());
+        let on = |date: &str| {
+            classify(Raw { date: date.into(), ..raw("536365", "6", "2.55") }).map(|row| row.at.to_string())
+        };
         assert_eq!(on("2010-12-01 08:26:00").unwrap(), "2010-12-01T08:26:00Z");
         assert_eq!(on("2010-12-01T08:26:00").unwrap(), "2010-12-01T08:26:00Z");
         for bad in ["", "2010-12-01", "2010-02-30 08:26:00", "01/12/2010 08:26:00", "2010-12-01 25:00:00"] {

@@ -106,7 +106,11 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - 3]).unwrap();
         let mut journal = Journal::open(&path, &[1; 32]).unwrap();
-        assert_eq!((journal.finished(3), journal.finished(12)), (Some(Some(order)), None), "the cut line is not believed");
+        assert_eq!(
+            (journal.finished(3), journal.finished(12)),
+            (Some(Some(order)), None),
+            "the cut line is not believed"
+        );
         journal.finish(4, None).unwrap();
         let journal = Journal::open(&path, &[1; 32]).unwrap();
         assert_eq!((journal.finished(4), journal.finished(1)), (Some(None), None), "nothing is glued to it");

@@ -109,13 +109,19 @@ mod tests {
 
     #[test]
     fn the_newest_sale_with_enough_units_is_undone() {
-        check(&["ann mug 5 255", "ann mug 5 255"], &[("ann mug 2 255", "2@1"), ("ann mug 4 255", "4@0"), ("ann mug 3 255", "3@1")]);
+        check(
+            &["ann mug 5 255", "ann mug 5 255"],
+            &[("ann mug 2 255", "2@1"), ("ann mug 4 255", "4@0"), ("ann mug 3 255", "3@1")],
+        );
         check(&["ann mug 5 255", "ann mug 2 255"], &[("ann mug 3 255", "3@0")]);
     }
 
     #[test]
     fn sales_are_undone_together_where_none_has_enough() {
-        check(&["ann mug 2 255", "ann mug 2 255", "ann mug 2 255"], &[("ann mug 5 255", "2@2 2@1 1@0"), ("ann mug 1 255", "1@0")]);
+        check(
+            &["ann mug 2 255", "ann mug 2 255", "ann mug 2 255"],
+            &[("ann mug 5 255", "2@2 2@1 1@0"), ("ann mug 1 255", "1@0")],
+        );
     }
 
     #[test]

@@ -87,7 +87,8 @@ impl Requests {
         let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
         parent[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
         parent[6..].copy_from_slice(&self.fingerprint[..10]);
-        let what: Vec<&[u8]> = [&self.fingerprint[..], step.as_bytes()].into_iter().chain(what.iter().copied()).collect();
+        let what: Vec<&[u8]> =
+            [&self.fingerprint[..], step.as_bytes()].into_iter().chain(what.iter().copied()).collect();
         RequestId(derive(Uuid::from_bytes(parent), "import", &what))
     }
 }

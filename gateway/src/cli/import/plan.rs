@@ -6,7 +6,7 @@
 //! minutes happened at its first. A return happens at the last minute of its credit note, never before its sale.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io::BufRead,
 };
 
@@ -42,7 +42,7 @@ pub struct Product {
     pub code: String,
     /// The description that most of its sales have; the code where none has one.
     pub name: String,
-    /// The price that most of its sales have, in minor units; 0 where none has one.
+    /// The price that most of its sales have, those at no price aside; in minor units.
     pub price: i64,
     /// Units sold in the whole file.
     pub units: u64,
@@ -98,8 +98,13 @@ pub fn plan(input: impl BufRead) -> Result<Plan, FileError> {
     // By time; rows of one moment stay as in the file.
     rows.sort_by_key(|row| row.at);
     let mut draft = Draft::default();
+    let priced = rows.iter().filter(|row| row.kind == Kind::Sale && row.price > 0);
+    let priced: HashSet<&str> = priced.map(|row| row.code.as_str()).collect();
     for row in &rows {
         match row.kind {
+            Kind::Sale if !priced.contains(row.code.as_str()) => {
+                refused.push(Refused { line: row.line, reason: Reason::NoListPrice, detail: row.code.clone() });
+            }
             Kind::Sale => draft.sale(row),
             Kind::Credit => draft.credit(row, &mut refused),
         }
@@ -245,8 +250,9 @@ mod tests {
                 panic!("seven words: {row}")
             };
             let customer = customer.trim_matches('-');
-            file += &format!("{invoice},{code},{description},{quantity},2010-12-{time}:00,{price},{customer},Germany\n")
-                .replace('_', " ");
+            file +=
+                &format!("{invoice},{code},{description},{quantity},2010-12-{time}:00,{price},{customer},Germany\n")
+                    .replace('_', " ");
         }
         plan(file.as_bytes()).unwrap()
     }
@@ -255,11 +261,15 @@ mod tests {
     fn check(rows: &[&str], tasks: &[&str], refused: &[&str]) {
         let plan = planned(rows);
         let line = |line: &Line| format!("{}/{}", line.line, line.units);
-        let shown: Vec<String> = plan.tasks.iter().map(|task| {
-            let undoes = task.undoes.map(|sale| format!("<{sale}")).unwrap_or_default();
-            let lines: Vec<String> = task.lines.iter().map(line).collect();
-            format!("{}{undoes}: {}", task.invoice, lines.join(" "))
-        }).collect();
+        let shown: Vec<String> = plan
+            .tasks
+            .iter()
+            .map(|task| {
+                let undoes = task.undoes.map(|sale| format!("<{sale}")).unwrap_or_default();
+                let lines: Vec<String> = task.lines.iter().map(line).collect();
+                format!("{}{undoes}: {}", task.invoice, lines.join(" "))
+            })
+            .collect();
         assert_eq!(shown, tasks);
         let shown: Vec<String> = plan.refused.iter().map(|no| format!("{} {}", no.line, no.reason)).collect();
         assert_eq!(shown, refused);
@@ -342,9 +352,12 @@ mod tests {
             "103 A  4 01_12:00 0.0 7",
             "104 B  4 01_12:00 0.0 7",
             "C105 C never -4 01_13:00 1.00 7",
+            "106 D  1 01_14:00 3.00 7",
         ]);
         let shown: Vec<String> =
             plan.products.iter().map(|p| format!("{} {} {} {}", p.code, p.name, p.price, p.units)).collect();
-        assert_eq!(shown, ["A mug 100 10", "B B 0 4"]);
+        assert_eq!(shown, ["A mug 100 10", "D D 300 1"]);
+        let refused: Vec<String> = plan.refused.iter().map(|no| format!("{} {}", no.line, no.reason)).collect();
+        assert_eq!(refused, ["6 NO_LIST_PRICE", "7 CREDIT_WITHOUT_SALE"]);
     }
 }

@@ -116,10 +116,13 @@ impl Run<'_> {
             _ = self.orders[place].set(done.as_ref().ok().copied().flatten());
         }
         self.progress.advance(task.lines.len() as u64);
-        Ok((place, match done {
-            Ok(_) => Verdict::Done,
-            Err((reason, detail)) => Verdict::Refused { reason, detail },
-        }))
+        Ok((
+            place,
+            match done {
+                Ok(_) => Verdict::Done,
+                Err((reason, detail)) => Verdict::Refused { reason, detail },
+            },
+        ))
     }
 
     /// Takes goods back once their sale is delivered.

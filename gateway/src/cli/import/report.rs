@@ -228,7 +228,10 @@ mod tests {
         check(&file, "...", [3, 0, 1, 2], true);
         check(&file, "..x", [3, 0, 1, 2], true);
         let report = check(&file, "...x", [3, 0, 3, 0], true);
-        assert_eq!(report.reasons, BTreeMap::from([("BAD_ROW".into(), 1), ("OUT_OF_STOCK".into(), 1), ("PARTLY_RETURNED".into(), 1)]));
+        assert_eq!(
+            report.reasons,
+            BTreeMap::from([("BAD_ROW".into(), 1), ("OUT_OF_STOCK".into(), 1), ("PARTLY_RETURNED".into(), 1)])
+        );
         check(&file, "x.x.", [1, 1, 4, 0], true);
     }
 

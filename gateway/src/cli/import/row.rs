@@ -246,7 +246,8 @@ mod tests {
         check([b"1,A,\xff,6,d,p,c,l\n", good.as_bytes()].concat(), &["2! not UTF-8", "3: B good"]);
         for length in [LINE_BYTES_MAX - 1, LINE_BYTES_MAX, LINE_BYTES_MAX * 2, LINE_BYTES_MAX * 3 + 5] {
             let long = format!("{}\n{good}", "x".repeat(length));
-            let why = if length < LINE_BYTES_MAX { "1 columns, not 8".into() } else { "longer than 65536 bytes".to_owned() };
+            let why =
+                if length < LINE_BYTES_MAX { "1 columns, not 8".into() } else { "longer than 65536 bytes".to_owned() };
             check(long, &[&format!("2! {why}"), "3: B good"]);
         }
     }

@@ -1,10 +1,13 @@
 //! Listing, updating and delisting products.
 
-use commands::request::Request;
+use commands::{
+    desk::{Error, Seen},
+    request::Request,
+};
 use domain::{
     decider::Decider as _,
-    ids::{ProductId, SellerId},
-    product::{Command, Description, Event, Product, Rejection, State, Variant},
+    ids::{ProductId, SellerId, Sku},
+    product::{Command, Contents, Description, Event, Product, Rejection, State},
     stock,
 };
 use futures::future::try_join_all;
@@ -18,6 +21,7 @@ use crate::{
     services::{
         Context, convert,
         envelope::{self, Asked},
+        past::Past,
         refusal,
         stock::rejected as stock_rejected,
     },
@@ -26,6 +30,9 @@ use crate::{
 /// The parts of a product that an update may name, in the order of the message.
 const PARTS: [&str; 8] =
     ["name", "description", "keywords", "image_urls", "category_path", "attributes", "variants", "state"];
+
+/// How often an update looks again when somebody else changed the product in between.
+const ROUNDS_MAX: u32 = 8;
 
 pub(super) async fn create(
     context: &Context,
@@ -44,30 +51,14 @@ pub(super) async fn create(
         Product::decide(&State::default(), &list).map_err(|why| rejected(&why, &id))?;
         keep(context, &request, &id, &skus).await?;
     }
-    let outcome = context.shop.product.execute(&id, list, request.clone()).await;
+    let outcome = context.shop.product.execute(&id, list, request).await;
     let outcome = outcome.map_err(|error| refusal::of(error, |why| rejected(&why, &id)))?;
-    let etag = envelope::etag(outcome.revision);
-    let product = match outcome.events.first() {
-        Some(event @ Event::Listed(_)) => {
-            let at = Some(context.when::<Product>(&id, &request, &outcome).await?);
-            shown(&id, &Product::evolve(State::default(), event), etag, (at, at))
-        }
-        // Another request has listed just the same before.
-        _ => {
-            let past = context.past::<Product>(&id, |past| past.revision == outcome.revision).await?;
-            shown(&id, &past.state, etag, (past.began_at, past.changed_at))
-        }
-    };
+    let product = as_of(context, &id, outcome.revision).await?;
     Ok(v1::CreateProductResponse { product, position: outcome.position.0 })
 }
 
 /// Opens the stock of every SKU: a SKU that another product has is refused before anything is listed.
-async fn keep(
-    context: &Context,
-    request: &Request,
-    product: &ProductId,
-    skus: &[domain::ids::Sku],
-) -> Result<(), Status> {
+async fn keep(context: &Context, request: &Request, product: &ProductId, skus: &[Sku]) -> Result<(), Status> {
     try_join_all(skus.iter().map(|sku| async move {
         let open = stock::Command::Open { sku: sku.clone(), product: product.clone() };
         let part = request.part("open", sku.as_str().as_bytes());
@@ -92,51 +83,67 @@ pub(super) async fn update(
     if let Some(stray) = named.iter().find(|path| !PARTS.contains(&path.as_str())) {
         return Err(invalid("update_mask", format!("names {stray:?}, which is not a part that can change")));
     }
-    let is_named = |part: &str| if named.is_empty() { part != "state" } else { named.iter().any(|path| path == part) };
-    let known = context.shop.product.inspect(&id, |seen| seen.state.contents().cloned()).await;
-    let known = known.map_err(|error| refusal::of(error, |why| rejected(&why, &id)))?;
-    let known = known.ok_or_else(|| not_found(&id))?;
-    check_seller(&caller, &known.seller)?;
-    if !wish.seller_id.is_empty() && wish.seller_id != known.seller.as_str() {
-        return Err(invalid("product.seller_id", "cannot be changed"));
-    }
-    let description = merged(&known.description, &wish, is_named)?;
-    let variants = if is_named("variants") { Some(show::variants(&wish.variants)?) } else { None };
-    let listed = if is_named("state") { Some(listed(wish.state)?) } else { None };
-    let skus = new_skus(variants.as_deref(), &known.variants);
-    let command = Command::Update { description: Some(description), variants, listed };
-    if !skus.is_empty() {
-        // An update that makes no sense must not leave SKUs behind.
-        Product::decide(&State::Listed(Box::new(known)), &command).map_err(|why| rejected(&why, &id))?;
-        keep(context, &request, &id, &skus).await?;
-    }
-    let outcome = context.shop.product.execute(&id, command, request.clone()).await;
-    let outcome = outcome.map_err(|error| refusal::of(error, |why| rejected(&why, &id)))?;
-    let began = context.past::<Product>(&id, |past| past.revision == 1).await?.began_at;
-    let changed = if outcome.events.is_empty() {
-        context.past::<Product>(&id, |past| past.revision == outcome.revision).await?.changed_at
-    } else {
-        Some(context.when::<Product>(&id, &request, &outcome).await?)
+    let mut asked_again = 0;
+    let outcome = loop {
+        let look = |seen: Seen<'_, Product>| (seen.state.contents().cloned(), seen.revision);
+        let looked = context.shop.product.inspect(&id, look).await;
+        let (known, revision) = looked.map_err(|error| refusal::of(error, |why| rejected(&why, &id)))?;
+        let known = known.ok_or_else(|| not_found(&id))?;
+        check_seller(&caller, &known.seller)?;
+        let (command, skus) = changes(&known, &wish, &named)?;
+        if !skus.is_empty() {
+            // An update that makes no sense must not leave SKUs behind.
+            Product::decide(&State::Listed(Box::new(known)), &command).map_err(|why| rejected(&why, &id))?;
+            keep(context, &request, &id, &skus).await?;
+        }
+        // What the mask does not name is taken from what was seen: it must still be so.
+        let seen = Request { if_match: request.if_match.or(Some(revision)), ..request.clone() };
+        match context.shop.product.execute(&id, command, seen).await {
+            Err(Error::Stale { .. }) if request.if_match.is_none() && asked_again < ROUNDS_MAX => asked_again += 1,
+            Err(error) => return Err(refusal::of(error, |why| rejected(&why, &id))),
+            Ok(outcome) => break outcome,
+        }
     };
-    let state = context.after(&context.shop.product, &id, &outcome, Clone::clone).await?;
-    let product = shown(&id, &state, envelope::etag(outcome.revision), (began, changed));
+    let product = as_of(context, &id, outcome.revision).await?;
     Ok(v1::UpdateProductResponse { product, position: outcome.position.0 })
 }
 
-fn new_skus(
-    wanted: Option<&[Variant]>,
-    known: &std::collections::BTreeMap<domain::ids::Sku, Variant>,
-) -> Vec<domain::ids::Sku> {
-    let wanted = wanted.unwrap_or_default().iter().map(|variant| &variant.sku);
-    wanted.filter(|sku| !known.contains_key(sku)).cloned().collect()
+/// What an update means to a product as it is known, and which SKUs would be new.
+fn changes(known: &Contents, wish: &v1::Product, named: &[String]) -> Result<(Command, Vec<Sku>), Status> {
+    let is_named = |part: &str| if named.is_empty() { part != "state" } else { named.iter().any(|path| path == part) };
+    if !wish.seller_id.is_empty() && wish.seller_id != known.seller.as_str() {
+        return Err(invalid("product.seller_id", "cannot be changed"));
+    }
+    let description = merged(&known.description, wish, is_named)?;
+    let variants = if is_named("variants") { Some(show::variants(&wish.variants)?) } else { None };
+    let listed = if is_named("state") { Some(listed(wish.state)?) } else { None };
+    let wanted = variants.iter().flatten().map(|variant| &variant.sku);
+    let new = wanted.filter(|sku| !known.variants.contains_key(sku)).cloned().collect();
+    Ok((Command::Update { description: Some(description), variants, listed }, new))
+}
+
+/// The product as its first `revision` events made it, its variants in the seller's order.
+async fn as_of(context: &Context, id: &ProductId, revision: u64) -> Result<Option<v1::Product>, Status> {
+    let mut order: Vec<Sku> = Vec::new();
+    let enough = |past: &Past<Product>| {
+        match &past.last {
+            Some(Event::Listed(listed)) => order = listed.variants.iter().map(|variant| variant.sku.clone()).collect(),
+            Some(Event::VariantAdded(added)) => order.push(added.variant.sku.clone()),
+            _ => {}
+        }
+        past.revision == revision
+    };
+    let past = context.past::<Product>(id, enough).await?;
+    let times = (past.began_at, past.changed_at);
+    let listed = past.state.is_listed();
+    Ok(past.state.contents().map(|contents| {
+        let variants = order.iter().filter_map(|sku| contents.variants.get(sku));
+        show::state(id, contents, variants, listed, envelope::etag(past.revision), times)
+    }))
 }
 
 /// The known description with the named parts replaced.
-fn merged(
-    known: &Description,
-    wish: &v1::Product,
-    is_named: impl Fn(&str) -> bool,
-) -> Result<Description, Status> {
+fn merged(known: &Description, wish: &v1::Product, is_named: impl Fn(&str) -> bool) -> Result<Description, Status> {
     let mut merged = known.clone();
     if is_named("name") {
         merged.name.clone_from(&wish.name);
@@ -183,9 +190,8 @@ pub(super) async fn delist(
 
 /// Passes when the product is the caller's to change.
 pub(in crate::services) async fn own(context: &Context, caller: &Caller, product: &ProductId) -> Result<(), Status> {
-    let seller = context.shop.product.inspect(product, |seen| {
-        seen.state.contents().map(|contents| contents.seller.clone())
-    });
+    let seller =
+        context.shop.product.inspect(product, |seen| seen.state.contents().map(|contents| contents.seller.clone()));
     let seller = seller.await.map_err(|error| refusal::of(error, |why| rejected(&why, product)))?;
     check_seller(caller, &seller.ok_or_else(|| not_found(product))?)
 }
@@ -206,15 +212,6 @@ fn seller(caller: &Caller, named: &str) -> Result<SellerId, Status> {
     }
     caller.may_set("product.seller_id", v1::Role::Operator)?;
     convert::id("product.seller_id", named)
-}
-
-fn shown(
-    id: &ProductId,
-    state: &State,
-    etag: String,
-    times: (Option<jiff::Timestamp>, Option<jiff::Timestamp>),
-) -> Option<v1::Product> {
-    state.contents().map(|contents| show::state(id, contents, state.is_listed(), etag, times))
 }
 
 pub(super) fn not_found(id: &ProductId) -> Status {

@@ -23,15 +23,16 @@ pub(super) fn row(row: &view::Product) -> v1::Product {
     message(&row.product, &row.seller, &row.description, row.variants.iter(), row.listed, etag, times)
 }
 
-/// A state of the desk.
-pub(super) fn state(
+/// A state of the desk, its variants in the order given.
+pub(super) fn state<'a>(
     product: &ProductId,
-    contents: &Contents,
+    contents: &'a Contents,
+    variants: impl Iterator<Item = &'a Variant>,
     listed: bool,
     etag: String,
     times: (Option<Timestamp>, Option<Timestamp>),
 ) -> v1::Product {
-    message(product, &contents.seller, &contents.description, contents.variants.values(), listed, etag, times)
+    message(product, &contents.seller, &contents.description, variants, listed, etag, times)
 }
 
 fn message<'a>(

@@ -5,30 +5,30 @@
 //! came of it. The answer is therefore read off the order's stream, at the event that decided it: it is the
 //! same answer whenever it is asked for.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use commands::{desk::Error, steps::Until};
 use domain::{
-    coupon::Terms,
     decider::Decider as _,
-    ids::{CampaignId, ClaimId, MemberId, OrderId, PaymentId, ProductId, Region, Sku},
+    ids::{MemberId, OrderId, PaymentId, Region},
     money::{Currency, Money},
-    order::{self, Command, Coupon, Order, Place, Placed, Refusal, Situation, Wanted},
+    order::{self, Command, Order, Place, Placed, Refusal, Situation},
     payment,
-    stock::UNITS_MAX,
 };
-use futures::future::try_join_all;
 use proto::v1;
 use tokio::time::Instant;
 use tonic::Status;
 use uuid::Uuid;
 
-use super::{rejected, show};
+use super::{
+    facts::{facts, wanted_coupon, wishes},
+    rejected, show,
+};
 use crate::{
     auth::Caller,
-    error::{Reason, invalid, missing, status},
+    error::{Reason, status},
     services::{
-        Context, address, convert, coupon,
+        Context, address, convert,
         envelope::{self, Asked},
         past::Past,
         refusal,
@@ -39,17 +39,6 @@ use crate::{
 const MARGIN: Duration = Duration::from_millis(100);
 /// How long to wait before a drive that failed is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
-
-/// A line as it was asked for; lines of the same goods at the same price are one.
-struct Wish {
-    product: ProductId,
-    sku: Sku,
-    quantity: u32,
-    /// An operator's price.
-    negotiated: Option<Money>,
-    /// Which line of the request it was first asked for in.
-    line: usize,
-}
 
 pub(super) async fn place(
     context: &Context,
@@ -108,48 +97,6 @@ fn buyer(caller: &Caller, body: &v1::ProcessOrderRequest) -> Result<MemberId, St
     }
 }
 
-fn wishes(caller: &Caller, lines: &[v1::ProcessOrderLine], max: usize) -> Result<Vec<Wish>, Status> {
-    if lines.is_empty() {
-        return Err(missing("lines"));
-    }
-    if lines.len() > max {
-        let message = format!("an order may have {max} lines, not {}", lines.len());
-        return Err(status(Reason::TooManyLines, message, [("order_lines_max", max.to_string())]));
-    }
-    let mut wishes: Vec<Wish> = Vec::with_capacity(lines.len());
-    let mut known: BTreeMap<(Sku, ProductId, Option<(Currency, i64)>), usize> = BTreeMap::new();
-    for (n, line) in lines.iter().enumerate() {
-        let product: ProductId = convert::id(format_args!("lines[{n}].product_id"), &line.product_id)?;
-        let sku: Sku = convert::id(format_args!("lines[{n}].sku"), &line.sku)?;
-        if !(1..=UNITS_MAX).contains(&line.quantity) {
-            return Err(invalid(&format!("lines[{n}].quantity"), format!("must be between 1 and {UNITS_MAX}")));
-        }
-        let negotiated = convert::optional_money(format_args!("lines[{n}].unit_price"), line.unit_price.as_ref())?;
-        if let Some(price) = negotiated {
-            caller.may_set("unit_price", v1::Role::Operator)?;
-            if price.amount < 0 {
-                return Err(invalid(&format!("lines[{n}].unit_price"), "must not be negative"));
-            }
-        }
-        let key = (sku.clone(), product.clone(), negotiated.map(|price| (price.currency, price.amount)));
-        match known.get(&key) {
-            Some(&at) => {
-                let sum = wishes[at].quantity.saturating_add(line.quantity);
-                if sum > UNITS_MAX {
-                    let why = format!("adds up to more than {UNITS_MAX} units of {sku}");
-                    return Err(invalid(&format!("lines[{n}].quantity"), why));
-                }
-                wishes[at].quantity = sum;
-            }
-            None => {
-                known.insert(key, wishes.len());
-                wishes.push(Wish { product, sku, quantity: line.quantity, negotiated, line: n });
-            }
-        }
-    }
-    Ok(wishes)
-}
-
 /// The payment method, checked as the payment itself would: a bad one must not cost the buyer their reservation,
 /// and a card number must not get into the log.
 pub(in crate::services) fn method(method: &str) -> Result<Option<String>, Status> {
@@ -169,89 +116,9 @@ pub(in crate::services) fn method(method: &str) -> Result<Option<String>, Status
     }
 }
 
-fn wanted_coupon(coupon: Option<&v1::OrderCoupon>) -> Result<Option<(CampaignId, ClaimId)>, Status> {
-    let Some(coupon) = coupon else { return Ok(None) };
-    let campaign = convert::id("coupon.campaign_id", &coupon.campaign_id)?;
-    Ok(Some((campaign, convert::id("coupon.claim_id", &coupon.claim_id)?)))
-}
-
-type Facts = (Vec<Wanted>, Option<(Coupon, Terms)>);
-
-/// What the catalogue and the campaign say now: asked at once, each product once.
-async fn facts(
-    context: &Context,
-    buyer: MemberId,
-    wishes: &[Wish],
-    coupon: Option<(CampaignId, ClaimId)>,
-) -> Result<Facts, Status> {
-    let mut by_product: BTreeMap<&ProductId, Vec<(usize, Sku)>> = BTreeMap::new();
-    for (n, wish) in wishes.iter().enumerate() {
-        by_product.entry(&wish.product).or_default().push((n, wish.sku.clone()));
-    }
-    let products = try_join_all(by_product.into_iter().map(|(product, skus)| offers(context, product, skus, wishes)));
-    let terms = async {
-        match coupon {
-            Some((campaign, claim)) => coupon::terms(context, campaign, claim, buyer).await.map(Some),
-            None => Ok(None),
-        }
-    };
-    let (products, terms) = tokio::join!(products, terms);
-    let mut lines: Vec<(usize, Wanted)> = products?.into_iter().flatten().collect();
-    lines.sort_unstable_by_key(|(n, _)| *n);
-    let coupon = coupon.zip(terms?).map(|((campaign, claim), terms)| (Coupon { campaign, claim }, terms));
-    Ok((lines.into_iter().map(|(_, line)| line).collect(), coupon))
-}
-
-/// The frozen facts of all lines of one product.
-async fn offers(
-    context: &Context,
-    product: &ProductId,
-    skus: Vec<(usize, Sku)>,
-    wishes: &[Wish],
-) -> Result<Vec<(usize, Wanted)>, Status> {
-    let id = product.clone();
-    let looked = context.shop.product.inspect(product, move |seen| {
-        let listed = seen.state.contents().map(|_| seen.state.is_listed());
-        let lines = skus.into_iter().map(|(n, sku)| {
-            let wanted = seen.state.offer(&sku).map(|offer| Wanted {
-                product: id.clone(),
-                name: Arc::from(offer.name),
-                category: offer.category.cloned(),
-                seller: offer.seller.clone(),
-                unit_price: offer.price,
-                quantity: 0,
-                sku,
-            });
-            (n, wanted)
-        });
-        (listed, lines.collect::<Vec<_>>())
-    });
-    let (listed, lines) = looked.await.map_err(|error| {
-        refusal::of(error, |why| refusal::internal("a product cannot be looked at", &why))
-    })?;
-    let known = lines.into_iter().map(|(n, wanted)| {
-        let wish = &wishes[n];
-        let wanted = wanted.ok_or_else(|| not_offered(wish, listed))?;
-        let unit_price = wish.negotiated.unwrap_or(wanted.unit_price);
-        Ok((n, Wanted { unit_price, quantity: wish.quantity, ..wanted }))
-    });
-    known.collect()
-}
-
-fn not_offered(wish: &Wish, listed: Option<bool>) -> Status {
-    let (product, sku, line) = (&wish.product, &wish.sku, wish.line);
-    let (reason, message) = match listed {
-        None => (Reason::ProductNotFound, format!("lines[{line}]: there is no product {product}")),
-        Some(false) => (Reason::ProductDelisted, format!("lines[{line}]: {product} is withdrawn")),
-        Some(true) => (Reason::SkuNotFound, format!("lines[{line}]: {product} has no SKU {sku}")),
-    };
-    let line = ("line", line.to_string());
-    status(reason, message, [line, ("product_id", product.to_string()), ("sku", sku.to_string())])
-}
-
 /// Reserves, or lets it be refused. What cannot be done now is tried again while there is time.
 async fn drive(context: &Context, order: OrderId, deadline: Instant) -> Result<(), Status> {
-    let until = deadline.checked_sub(MARGIN).unwrap_or(deadline);
+    let until = envelope::before(deadline, MARGIN);
     loop {
         let driven = tokio::time::timeout_at(until, context.steps.drive_order(order, Until::Reserved)).await;
         match driven {
@@ -324,11 +191,7 @@ fn refused_status(order: OrderId, why: &Refusal, position: u64) -> Status {
         Refusal::OutOfStock { sku, requested, available } => (
             Reason::OutOfStock,
             format!("{available} of {sku} can be had, not {requested}"),
-            vec![
-                ("sku", sku.to_string()),
-                ("requested", requested.to_string()),
-                ("available", available.to_string()),
-            ],
+            vec![("sku", sku.to_string()), ("requested", requested.to_string()), ("available", available.to_string())],
         ),
         Refusal::NotKept { sku } => {
             (Reason::OutOfStock, format!("{sku} is not kept in stock"), vec![("sku", sku.to_string())])

@@ -32,6 +32,7 @@ async fn paged(views: &Views, all: &Range, page: usize) -> Vec<Entry> {
         }
         assert!(more.len() <= page, "a page has a limit");
         entries.extend(more);
+        assert!(entries.len() < 1_000, "a walk comes to its end");
     }
 }
 
@@ -148,4 +149,26 @@ pub async fn pages_go_on_where_rows_came_and_went(views: &Views) {
     }
     let nonsense = Range { after: vec![0xff; 3], ..whole("walk.1", Some("by-name")) };
     assert!(views.range(nonsense).await.is_err(), "a place that never was is a fault, not a crash");
+}
+
+pub async fn a_page_never_leaves_its_bounds(views: &Views) {
+    let rows = (0..9).map(|n| indexed(&[b'k', n], &n.to_string(), &[b'i', n])).collect();
+    done(views, vec![commit("walk.1", 0, 1, rows)]).await;
+    for (index, first) in [(None, b'k'), (Some("by-name"), b'i')] {
+        let places: Vec<Key> = range(views, whole("walk.1", index)).await.into_iter().map(|entry| entry.at).collect();
+        let (from, to) = (vec![first, 3], vec![first, 6]);
+        for (place, direction, expected) in [
+            (0, Direction::Forward, &["3", "4", "5"][..]),
+            (4, Direction::Forward, &["5"]),
+            (8, Direction::Forward, &[]),
+            (8, Direction::Backward, &["5", "4", "3"]),
+            (4, Direction::Backward, &["3"]),
+            (0, Direction::Backward, &[]),
+        ] {
+            let (from, to, after) = (from.clone(), to.clone(), places[place].clone());
+            let entries = range(views, Range { from, to, after, direction, ..whole("walk.1", index) }).await;
+            let found: Vec<_> = entries.iter().map(|entry| String::from_utf8_lossy(&entry.row)).collect();
+            assert_eq!(found, expected, "{direction:?} behind entry {place} of index {index:?}");
+        }
+    }
 }

@@ -1,0 +1,252 @@
+//! The peer: what PostgreSQL makes of the same orders and claims, on the same disk, each commit durable.
+//!
+//! A server of its own in a temporary folder, driven by `pgbench` over a Unix socket with prepared statements: its
+//! shortest way. Each shape is measured with few and many connections, and counts with its best.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::{Settings, machine, report::Report};
+
+/// With how many connections each shape is measured.
+const CONNECTIONS: [usize; 3] = [1, 8, 32];
+/// Where distributions keep the programs that are not on the path.
+const INSTALLED: &str = "/usr/lib/postgresql";
+/// Whom a server runs as that must not run as root.
+const NOBODY: &str = "nobody";
+/// How long the server may take to start and to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// More memory and more room for the log than the defaults, so that no checkpoint falls into a measurement.
+const SETTINGS: [&str; 5] =
+    ["fsync=on", "synchronous_commit=on", "shared_buffers=512MB", "max_wal_size=16GB", "checkpoint_timeout=1h"];
+
+/// The tables, and each shape a second time as one function.
+const SCHEMA: &str = "
+create table stock (sku int primary key, on_hand int not null, reserved int not null default 0) with (fillfactor = 50);
+create table orders (
+  id bigint generated always as identity primary key, buyer uuid not null, total bigint not null,
+  state text not null, placed_at timestamptz not null default now());
+create table order_lines (
+  order_id bigint not null, line int not null, sku int not null, quantity int not null, unit_price bigint not null,
+  primary key (order_id, line));
+create table campaigns (id int primary key, quantity int not null, claimed int not null default 0)
+  with (fillfactor = 50);
+create table claims (campaign int not null, member uuid not null, claimed_at timestamptz not null default now(),
+  primary key (campaign, member));
+insert into campaigns values (1, 100000000);
+create function place_order(wanted int) returns bigint language plpgsql as $$
+declare placed bigint;
+begin
+  insert into orders (buyer, total, state) values (gen_random_uuid(), 255, 'reserved') returning id into placed;
+  insert into order_lines values (placed, 1, wanted, 1, 255);
+  update stock set reserved = reserved + 1 where sku = wanted and on_hand - reserved >= 1;
+  if not found then raise exception 'out of stock'; end if;
+  return placed;
+end $$;
+create function claim_coupon() returns void language plpgsql as $$
+begin
+  insert into claims (campaign, member) values (1, gen_random_uuid());
+  update campaigns set claimed = claimed + 1 where id = 1 and claimed < quantity;
+  if not found then raise exception 'sold out'; end if;
+end $$;
+";
+
+/// What the peer does for one request.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// Order, line and stock in one transaction, statement by statement.
+    OrderTransaction,
+    /// The same as one call of a function.
+    OrderFunction,
+    /// Claim and campaign in one transaction, statement by statement.
+    ClaimTransaction,
+    /// The same as one call of a function.
+    ClaimFunction,
+}
+
+impl Shape {
+    /// The `pgbench` script. The contended row comes last, so that it is locked for the shortest time.
+    const fn script(self) -> &'static str {
+        match self {
+            Self::OrderTransaction => {
+                "\\set sku random(1, :skus)\nbegin;\n\
+                 insert into orders (buyer, total, state) values (gen_random_uuid(), 255, 'reserved') returning id \\gset\n\
+                 insert into order_lines values (:id, 1, :sku, 1, 255);\n\
+                 update stock set reserved = reserved + 1 where sku = :sku and on_hand - reserved >= 1;\ncommit;\n"
+            }
+            Self::OrderFunction => "\\set sku random(1, :skus)\nselect place_order(:sku);\n",
+            Self::ClaimTransaction => {
+                "begin;\ninsert into claims (campaign, member) values (1, gen_random_uuid());\n\
+                 update campaigns set claimed = claimed + 1 where id = 1 and claimed < quantity;\ncommit;\n"
+            }
+            Self::ClaimFunction => "select claim_coupon();\n",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::OrderTransaction | Self::ClaimTransaction => "PostgreSQL, a transaction",
+            Self::OrderFunction | Self::ClaimFunction => "PostgreSQL, a function call",
+        }
+    }
+}
+
+/// A server that goes with this value.
+pub struct Postgres {
+    child: Child,
+    programs: PathBuf,
+    folder: TempDir,
+    port: u16,
+}
+
+impl Postgres {
+    /// Measures shapes, each at its best number of connections.
+    pub fn measure(settings: &Settings, skus: u64, shapes: [Shape; 2], report: &mut Report) -> [Option<f64>; 2] {
+        match Self::start(&settings.folder, skus) {
+            Ok(server) => shapes.map(|shape| Some(server.best(settings, skus, shape, report))),
+            Err(why) => {
+                report.not_run("PostgreSQL", &why);
+                [None; 2]
+            }
+        }
+    }
+
+    fn best(&self, settings: &Settings, skus: u64, shape: Shape, report: &mut Report) -> f64 {
+        self.bench(skus, shape, CONNECTIONS[1], settings.warm_up);
+        let rates = CONNECTIONS.map(|connections| (self.bench(skus, shape, connections, settings.time), connections));
+        let all = rates.iter().fold(String::new(), |mut all, (rate, connections)| {
+            let comma = if all.is_empty() { "" } else { ", " };
+            write!(all, "{comma}{rate:.0} with {connections}").expect("a string takes everything");
+            all
+        });
+        let (best, connections) =
+            rates.into_iter().fold((0.0, 0), |best, rate| if rate.0 > best.0 { rate } else { best });
+        report.rate(format!("{}, {connections} connections", shape.name()), best, None);
+        report.note(format!("{}: {all} connections", shape.name()));
+        best
+    }
+
+    /// Transactions a second.
+    fn bench(&self, skus: u64, shape: Shape, connections: usize, time: Duration) -> f64 {
+        let script = self.folder.path().join("script.sql");
+        fs::write(&script, shape.script()).expect("a script");
+        let mut command = self.client("pgbench");
+        command.args(["-n", "-M", "prepared", "-D", &format!("skus={skus}")]);
+        command.args(["-c", &connections.to_string(), "-j", &connections.min(machine::cores()).to_string()]);
+        command.args(["-T", &time.as_secs().max(1).to_string(), "-f"]).arg(script).arg("postgres");
+        let said = output(&mut command).expect("pgbench runs");
+        let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        rate.expect("pgbench tells its rate")
+    }
+
+    fn start(place: &Path, skus: u64) -> Result<Self, String> {
+        let programs = programs().ok_or("its server is not installed")?;
+        let folder = TempDir::with_prefix_in("postgres-", place).map_err(|error| error.to_string())?;
+        let data = folder.path().join("data");
+        if rustix::process::geteuid().is_root() {
+            give_away(folder.path())?;
+        }
+        let mut init = unprivileged(&programs.join("initdb"));
+        init.args(["--no-sync", "--auth=trust", "--username=postgres", "--locale=C", "--encoding=UTF8", "-D"]);
+        output(init.arg(&data))?;
+        let port = free_port()?;
+        let mut command = unprivileged(&programs.join("postgres"));
+        command.arg("-D").arg(&data).arg("-k").arg(folder.path()).args(["-h", "", "-p", &port.to_string()]);
+        command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
+        let server = Self { child, programs, folder, port };
+        let begun = Instant::now();
+        while output(&mut server.client("pg_isready")).is_err() {
+            if begun.elapsed() > PATIENCE {
+                return Err("its server does not start".into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let stock =
+            format!("insert into stock select sku, 1000000000 from generate_series(1, {skus}) sku; checkpoint;");
+        for sql in [SCHEMA, &stock] {
+            let mut command = server.client("psql");
+            output(command.args(["-q", "-v", "ON_ERROR_STOP=1", "-c", sql, "postgres"]))?;
+        }
+        Ok(server)
+    }
+
+    fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.arg("-h").arg(self.folder.path()).args(["-p", &self.port.to_string(), "-U", "postgres"]);
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // SIGINT is its fast shutdown: no new connections, no waiting for old ones.
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _told = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if begun.elapsed() > PATIENCE {
+                let _dead = self.child.kill();
+                let _waited = self.child.wait();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Where the newest server's programs are: beside `pg_config`'s answer, or where distributions put them.
+fn programs() -> Option<PathBuf> {
+    let versions = fs::read_dir(INSTALLED).into_iter().flatten().filter_map(Result::ok);
+    let mut versions: Vec<(u32, PathBuf)> = versions
+        .filter_map(|version| Some((version.file_name().to_str()?.parse().ok()?, version.path().join("bin"))))
+        .collect();
+    versions.sort_unstable();
+    let installed = versions.into_iter().rev().map(|(_, folder)| folder);
+    let named = output(Command::new("pg_config").arg("--bindir")).ok().map(|folder| PathBuf::from(folder.trim()));
+    let whole = |folder: &PathBuf| ["postgres", "initdb", "pgbench"].iter().all(|name| folder.join(name).is_file());
+    installed.chain(named).find(whole)
+}
+
+/// A command as somebody who is not root: the server refuses to be.
+fn unprivileged(program: &Path) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={NOBODY}").as_str(), "--regid=nogroup", "--clear-groups"]).arg(program);
+    command
+}
+
+fn give_away(folder: &Path) -> Result<(), String> {
+    let id = |which: &str| -> Result<u32, String> {
+        let said = output(Command::new("id").args([which, NOBODY]))?;
+        said.trim().parse().map_err(|_| format!("who is {NOBODY}? {said}"))
+    };
+    std::os::unix::fs::chown(folder, Some(id("-u")?), Some(id("-g")?)).map_err(|error| error.to_string())
+}
+
+/// A port that nobody listens on, now.
+pub fn free_port() -> Result<u16, String> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    listener.map(|addr| addr.port()).map_err(|error| error.to_string())
+}
+
+/// What a command printed, if it ended well; else why not, in its last words.
+pub fn output(command: &mut Command) -> Result<String, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return String::from_utf8(output.stdout).map_err(|error| format!("{program}: {error}"));
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program}: {}", said.lines().last().unwrap_or("failed without a word")))
+}
