@@ -166,9 +166,11 @@ pub(crate) struct Job<D: Decider> {
 
 pub(crate) enum Work<D: Decider> {
     Execute { command: D::Command, request: Request, answer: Answer<D> },
-    Inspect(Box<dyn FnOnce(Result<Seen<'_, D>, Error<D::Rejection>>) + Send>),
+    Inspect(Inspect<D>),
 }
 
+/// A look at a state, or the reason why there is none.
+pub(crate) type Inspect<D> = Box<dyn FnOnce(Result<Seen<'_, D>, Error<<D as Decider>::Rejection>>) + Send>;
 pub(crate) type Answered<D> = Result<Outcome<<D as Decider>::Event>, Error<<D as Decider>::Rejection>>;
 pub(crate) type Answer<D> = oneshot::Sender<Answered<D>>;
 

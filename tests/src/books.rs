@@ -4,12 +4,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ports::store::{EventStore, Position};
 use proto::v1;
 use store_sqlite::SqliteStore;
+use tokio::time::Instant;
 use tonic::Code;
 
 use crate::{
@@ -29,6 +30,9 @@ const ORDERS: usize = 12;
 const SETTLE_MAX: Duration = Duration::from_secs(90);
 /// How long one burst may last; a shop that hangs must not hang the test.
 const BURST_MAX: Duration = Duration::from_secs(20);
+
+/// A request with the order it became, or the reason why it did not.
+type Answered = (v1::ProcessOrderRequest, Result<String, String>);
 
 /// What was asked of a shop and what it answered.
 pub struct Books {
@@ -65,7 +69,7 @@ impl Books {
 
     /// Buys until the burst is over, the shop is gone, or the time is.
     pub async fn burst_until(&mut self, victim: &Victim, folder: &Path, time: Duration) -> Vec<String> {
-        let answers: Arc<Mutex<Vec<(v1::ProcessOrderRequest, Result<String, String>)>>> = Arc::default();
+        let answers: Arc<Mutex<Vec<Answered>>> = Arc::default();
         let client = victim.operator(folder).await;
         let buyers = (0..BUYERS).map(|buyer| {
             let (mut client, answers) = (client.clone(), Arc::clone(&answers));

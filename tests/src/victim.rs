@@ -111,6 +111,7 @@ impl Victim {
     ///
     /// # Panics
     /// When it does not end in time.
+    #[expect(clippy::disallowed_methods, reason = "another process keeps the real time")]
     pub fn stop(mut self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");

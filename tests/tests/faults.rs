@@ -9,7 +9,7 @@
 //! scenario. Without `strace` (or, for the full disk, the right to mount a tmpfs) a scenario prints NOT RUN, which fails
 //! where `CI=true`.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "the load is tasks and time")]
 
 use std::{

@@ -1,5 +1,6 @@
 //! The house rules as a test: which crate may use which, what every file begins with, how long files and functions
 //! may be, and which words never belong here.
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +15,7 @@ const FILE_LINES_MAX: usize = 520;
 const TEST_FILE_LINES_MAX: usize = 620;
 /// The longest function, in lines from its `fn` to its closing brace.
 const FUNCTION_LINES_MAX: usize = 80;
+const TEST_FUNCTION_LINES_MAX: usize = 110;
 
 /// Which of our crates each of our crates may use. Anything else is a new arrow, and a new architecture.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -124,7 +126,7 @@ fn files_and_functions_stay_short() {
             complaints.push(format!("{} has {lines} lines", path.display()));
         }
         for (name, lines) in functions(&text) {
-            if lines > FUNCTION_LINES_MAX {
+            if lines > if tests { TEST_FUNCTION_LINES_MAX } else { FUNCTION_LINES_MAX } {
                 complaints.push(format!("{}: fn {name} has {lines} lines", path.display()));
             }
         }

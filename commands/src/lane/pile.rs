@@ -12,11 +12,9 @@ use uuid::Uuid;
 use super::{Entry, stream_name};
 use crate::{
     codec,
-    desk::{Answer, Error, Seen, Work},
+    desk::{Answer, Error, Inspect, Work},
     request::Request,
 };
-
-type Inspect<D> = Box<dyn FnOnce(Result<Seen<'_, D>, Error<<D as Decider>::Rejection>>) + Send>;
 
 /// What a round decided for one command.
 pub(super) enum Verdict<D: Decider> {

@@ -9,7 +9,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{head, outcome, rest};
+use super::{outcome, rest};
 
 /// A UUID that nothing in the shop has.
 const UNKNOWN: &str = "01900000-0000-7000-8000-00000000dead";
@@ -345,7 +345,7 @@ async fn bytes_that_are_no_message_or_too_many_are_refused_and_the_connection_li
         for seed in 1..=RANDOM {
             let status = ask(random(seed)).await.expect_err("random bytes are no request");
             assert_eq!(status.code(), Code::InvalidArgument, "{} with random bytes {seed}: {status:?}", policy.path);
-            reason(&status);
+            assert!(!reason(&status).is_empty(), "{} refused without a reason", policy.path);
         }
     }
     assert_eq!(rest(&shop).await, before, "a broken message has changed something");

@@ -1,3 +1,5 @@
+//! Levels on the shelf: received, counted, listed, followed.
+
 use proto::v1::{self, Role, change_inventory_count_request::Change};
 use tests::{
     client::fact,
