@@ -21,6 +21,7 @@ mod postgres;
 mod redis;
 mod report;
 mod server;
+mod wire;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 

@@ -15,7 +15,7 @@ use super::{
 /// What is on sale.
 const SKUS: u64 = 10_000;
 /// Callers among whom the peak is looked for.
-const CALLERS: [usize; 3] = [64, 256, 512];
+const CALLERS: [usize; 3] = [64, 256, 1_024];
 /// How much more is offered than can be carried.
 const TIMES: f64 = 5.0;
 /// Bytes in a MiB.
@@ -59,11 +59,11 @@ fn apart(settings: &Settings) -> Report {
     report.figure("memory before", mib(before), "MiB", Goal::None);
     report.figure("memory after", mib(after), "MiB", Goal::None);
     report.figure("memory at most", mib(most), "MiB", Goal::None);
-    report.note(format!("reasons of the refusals: {:?}", flooded.reasons));
-    if flooded.held_back > 0 {
+    report.note(format!("somebody among the flood was told: {:?}", flooded.told));
+    if flooded.held_back + flooded.broken > 0 {
+        let (held_back, broken) = (flooded.held_back, flooded.broken);
         report.note(format!(
-            "{} requests were due that the callers' processor could not send: the flood is what it could",
-            flooded.held_back
+            "{held_back} were not sent because their connection was full, {broken} ended without a word"
         ));
     }
     if apart.is_none() {

@@ -111,18 +111,25 @@ pub struct Postgres {
 impl Postgres {
     /// Measures shapes, each at its best number of connections.
     pub fn measure(settings: &Settings, skus: u64, shapes: [Shape; 2], report: &mut Report) -> [Option<f64>; 2] {
-        match Self::start(&settings.folder, skus) {
-            Ok(server) => shapes.map(|shape| Some(server.best(settings, skus, shape, report))),
+        let server = match Self::start(&settings.folder, skus) {
+            Ok(server) => server,
             Err(why) => {
                 report.not_run("PostgreSQL", &why);
-                [None; 2]
+                return [None; 2];
             }
-        }
+        };
+        shapes.map(|shape| {
+            let best = server.best(settings, skus, shape, report);
+            best.map_err(|why| report.not_run(shape.name(), &why)).ok()
+        })
     }
 
-    fn best(&self, settings: &Settings, skus: u64, shape: Shape, report: &mut Report) -> f64 {
-        self.bench(skus, shape, CONNECTIONS[1], settings.warm_up);
-        let rates = CONNECTIONS.map(|connections| (self.bench(skus, shape, connections, settings.time), connections));
+    fn best(&self, settings: &Settings, skus: u64, shape: Shape, report: &mut Report) -> Result<f64, String> {
+        self.bench(skus, shape, CONNECTIONS[1], settings.warm_up)?;
+        let mut rates = Vec::with_capacity(CONNECTIONS.len());
+        for connections in CONNECTIONS {
+            rates.push((self.bench(skus, shape, connections, settings.time)?, connections));
+        }
         let all = rates.iter().fold(String::new(), |mut all, (rate, connections)| {
             let comma = if all.is_empty() { "" } else { ", " };
             write!(all, "{comma}{rate:.0} with {connections}").expect("a string takes everything");
@@ -132,20 +139,20 @@ impl Postgres {
             rates.into_iter().fold((0.0, 0), |best, rate| if rate.0 > best.0 { rate } else { best });
         report.rate(format!("{}, {connections} connections", shape.name()), best, None);
         report.note(format!("{}: {all} connections", shape.name()));
-        best
+        Ok(best)
     }
 
     /// Transactions a second.
-    fn bench(&self, skus: u64, shape: Shape, connections: usize, time: Duration) -> f64 {
+    fn bench(&self, skus: u64, shape: Shape, connections: usize, time: Duration) -> Result<f64, String> {
         let script = self.folder.path().join("script.sql");
-        fs::write(&script, shape.script()).expect("a script");
+        fs::write(&script, shape.script()).map_err(|error| error.to_string())?;
         let mut command = self.client("pgbench");
         command.args(["-n", "-M", "prepared", "-D", &format!("skus={skus}")]);
         command.args(["-c", &connections.to_string(), "-j", &connections.min(machine::cores()).to_string()]);
         command.args(["-T", &time.as_secs().max(1).to_string(), "-f"]).arg(script).arg("postgres");
-        let said = output(&mut command).expect("pgbench runs");
+        let said = output(&mut command)?;
         let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-        rate.expect("pgbench tells its rate")
+        rate.ok_or_else(|| format!("pgbench: no rate in {said:?}"))
     }
 
     fn start(place: &Path, skus: u64) -> Result<Self, String> {
