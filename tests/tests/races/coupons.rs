@@ -1,3 +1,5 @@
+//! The last coupon for many, and many coupons for one.
+
 use std::collections::BTreeMap;
 
 use futures::future::join_all;

@@ -1,3 +1,5 @@
+//! Bad input at every door: a typed error with its reason, and nothing has changed.
+
 use prost::Message as _;
 use proto::{
     Money,

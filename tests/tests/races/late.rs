@@ -1,3 +1,5 @@
+//! Money after expiry, expiry after money: nothing is kept that is not owed.
+
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::{join, join_all};

@@ -1,3 +1,5 @@
+//! Refunds that together would pass what was captured.
+
 use proto::v1::{self, OrderState, PaymentState};
 use tests::{client::Client, say, shop::TestShop};
 

@@ -1,3 +1,5 @@
+//! The same request many times, at once and after a restart, and the same id for another wish.
+
 use std::collections::BTreeMap;
 
 use futures::future::join_all;

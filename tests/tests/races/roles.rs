@@ -1,3 +1,5 @@
+//! Every mutation asked for by every role that may not.
+
 use std::collections::BTreeSet;
 
 use domain::ids::MemberId;

@@ -1,3 +1,5 @@
+//! The last unit, two lines on one SKU, two crossing carts: goods that many want at once.
+
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
