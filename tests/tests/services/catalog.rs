@@ -1,3 +1,5 @@
+//! Products over the gateway: listed, updated, delisted, refused.
+
 use proto::v1::{self, ProductState, Role, attribute::Value};
 use tests::{say, shop::TestShop, shop::buyer};
 

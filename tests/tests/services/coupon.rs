@@ -1,3 +1,5 @@
+//! Coupons over the gateway: launched, claimed, used, given back.
+
 use proto::v1::{self, CampaignState, ClaimState, OrderState, campaign_terms::Discount};
 use tests::{
     say,

@@ -1,3 +1,5 @@
+//! Deliveries over the gateway: reported step by step, failed.
+
 use proto::v1::{self, DeliveryAction, DeliveryState, OrderState, Role, process_delivery_request::Target};
 use tests::{
     say,

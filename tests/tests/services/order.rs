@@ -1,3 +1,5 @@
+//! Orders over the gateway: placed, priced, listed, followed, cancelled, expired.
+
 use std::time::Duration;
 
 use proto::v1::{self, OrderState, Role};

@@ -1,3 +1,5 @@
+//! Payments over the gateway: paid, declined, refunded.
+
 use proto::v1::{self, OrderState, PaymentState, RefundState};
 use tests::{client::fact, client::reason, say, shop::TestShop};
 

@@ -1,3 +1,5 @@
+//! Returns over the gateway: goods to the shelf, money to the buyer.
+
 use proto::v1::{self, OrderState, ReturnState, Role};
 use tests::{
     client::{fact, reason},
