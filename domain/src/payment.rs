@@ -98,7 +98,13 @@ fn change(payment: &mut Details, event: &Event) {
             payment.situation = Situation::Captured { amount: *amount, reference: reference.clone(), at: *at };
         }
         Event::Declined(Declined { reason }) => payment.situation = Situation::Declined { reason: reason.clone() },
-        Event::Cancelled(_) => payment.situation = Situation::Cancelled,
+        Event::Cancelled(_) => {
+            let authorization = match &payment.situation {
+                Situation::Authorized { reference } => Some(reference.clone()),
+                _ => None,
+            };
+            payment.situation = Situation::Cancelled { authorization };
+        }
         Event::Voided(_) => payment.situation = Situation::Voided,
         Event::RefundRequested(RefundRequested { refund, amount, key }) => {
             let attempts = payment.refunds.get(refund).map_or(0, |known| known.attempts).saturating_add(1);
@@ -166,14 +172,14 @@ fn cancel(payment: &Details) -> Result<Vec<Event>, Rejection> {
     match payment.situation {
         Situation::Requested | Situation::Authorized { .. } => Ok(vec![Cancelled {}.into()]),
         Situation::Captured { amount, .. } => Err(Rejection::AlreadyCaptured { captured: amount }),
-        Situation::Declined { .. } | Situation::Cancelled | Situation::Voided => Ok(vec![]),
+        Situation::Declined { .. } | Situation::Cancelled { .. } | Situation::Voided => Ok(vec![]),
     }
 }
 
 /// A provider also lets go by itself, when an authorization grows too old.
 fn voided(payment: &Details) -> Vec<Event> {
     match payment.situation {
-        Situation::Requested | Situation::Authorized { .. } | Situation::Cancelled => {
+        Situation::Requested | Situation::Authorized { .. } | Situation::Cancelled { .. } => {
             vec![Voided {}.into()]
         }
         Situation::Captured { .. } | Situation::Declined { .. } | Situation::Voided => vec![],

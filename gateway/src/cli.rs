@@ -4,6 +4,7 @@
 //! configuration is wrong. Answers for people and scripts go to standard output (`--json` where a script would
 //! want it); everything else goes to standard error.
 
+mod bench;
 mod client;
 mod demo;
 pub mod import;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::Args),
     /// Replays a retailer's invoice lines through the gateway.
     Import(import::Args),
+    /// Puts a bounded load of real orders on a running shop, and says how fast it answers.
+    Bench(bench::Args),
     /// Issues a token that the shop in a folder accepts.
     Token(token::Args),
 }
@@ -105,6 +108,9 @@ pub enum Error {
     /// The import did not come to its end.
     #[error(transparent)]
     Import(#[from] import::Error),
+    /// The shop cannot be asked.
+    #[error(transparent)]
+    Shop(#[from] client::Error),
     /// The system refuses a signal handler or standard output.
     #[error("the system refuses")]
     System(#[from] std::io::Error),
@@ -116,7 +122,7 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => 2,
-            Self::Start(_) | Self::Fallen(_) | Self::Key(_) | Self::Import(_) | Self::System(_) => 1,
+            Self::Start(_) | Self::Fallen(_) | Self::Key(_) | Self::Import(_) | Self::Shop(_) | Self::System(_) => 1,
         }
     }
 }
@@ -130,6 +136,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Serve(args) => serve::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Import(args) => import::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::Token(args) => token::run(&args),
     }
 }

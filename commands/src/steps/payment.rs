@@ -66,7 +66,18 @@ impl Steps {
             Step::Capture { key, amount, authorization } => {
                 (Act::Capture, *key, *amount, provider.capture(&charge(*key, *amount), authorization).await)
             }
-            Step::Void { key, amount } => (Act::Void, *key, *amount, provider.void(&charge(*key, *amount)).await),
+            Step::Void { key, amount, capture } => {
+                let answer = provider.void(&charge(*key, *amount)).await;
+                match (&answer, capture) {
+                    // Too late: the money was taken, and a crash has swallowed the answer. Asked again under its own
+                    // key, the provider tells.
+                    (Ok(Answer::Declined { .. }), Some((capture, authorization))) => {
+                        let answer = provider.capture(&charge(*capture, *amount), authorization).await;
+                        (Act::Capture, *capture, *amount, answer)
+                    }
+                    _ => (Act::Void, *key, *amount, answer),
+                }
+            }
             Step::Refund { key, amount, capture, .. } => {
                 (Act::Refund, *key, *amount, provider.refund(&charge(*key, *amount), capture).await)
             }

@@ -65,7 +65,10 @@ pub enum Situation {
         reason: String,
     },
     /// The order no longer wants the money; what the provider did may be unknown until it is voided.
-    Cancelled,
+    Cancelled {
+        /// The provider's reference of what was set aside, if it was: a capture may have been under way.
+        authorization: Option<String>,
+    },
     /// Nothing is set aside and nothing was taken.
     Voided,
 }

@@ -200,7 +200,9 @@ pub fn settle(payment: PaymentId, seen: &payment::State, order: &State, now: Tim
     match &seen.details()?.situation {
         Seen::Captured { amount, .. } => Some(Command::RecordPaid { payment, amount: *amount }),
         Seen::Declined { reason } => Some(Command::RecordPaymentFailed { payment, why: reason.clone() }),
-        Seen::Cancelled | Seen::Voided => Some(Command::RecordPaymentFailed { payment, why: "cancelled".into() }),
+        Seen::Cancelled { .. } | Seen::Voided => {
+            Some(Command::RecordPaymentFailed { payment, why: "cancelled".into() })
+        }
         Seen::Requested | Seen::Authorized { .. } => over.then_some(Command::Expire { now }),
     }
 }

@@ -46,6 +46,9 @@ pub enum Step {
         key: Uuid,
         /// How much.
         amount: Money,
+        /// The capture that may have been under way, by its idempotency key and the authorization it names: where
+        /// the void is refused, asking for it again tells what was taken.
+        capture: Option<(Uuid, String)>,
     },
     /// Give money back.
     Refund {
@@ -84,7 +87,10 @@ pub fn next(state: &State) -> Next<Step> {
         Situation::Authorized { reference } => {
             Next::Do(Step::Capture { key: payment.capture_key(), amount, authorization: reference.clone() })
         }
-        Situation::Cancelled => Next::Do(Step::Void { key, amount }),
+        Situation::Cancelled { authorization } => {
+            let capture = authorization.clone().map(|authorization| (payment.capture_key(), authorization));
+            Next::Do(Step::Void { key, amount, capture })
+        }
         Situation::Captured { reference, .. } => refund(payment, reference),
         Situation::Declined { .. } | Situation::Voided => Next::Done,
     }

@@ -5,8 +5,10 @@
 //! delivery that is not booked, an order that is not delivered): the processes behind the door are still at it, so
 //! these are asked again too. What is left is either the shop's refusal, with its reason, or the end of the run.
 
-use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
+use std::{fmt::Display, fs, future::Future, io, path::PathBuf, sync::Arc, time::Duration};
 
+use domain::ids::{RequestId, derive};
+use ports::clock::Clock as _;
 use proto::v1::{
     catalog_service_client::CatalogServiceClient, delivery_service_client::DeliveryServiceClient,
     order_service_client::OrderServiceClient, return_service_client::ReturnServiceClient,
@@ -19,7 +21,12 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::error::{Reason, reason_of};
+use uuid::Uuid;
+
+use crate::{
+    clock::SystemClock,
+    error::{Reason, reason_of},
+};
 
 /// How long one thing is asked for before the run gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,9 +39,55 @@ const NOT_YET: (Duration, Duration) = (Duration::from_millis(4), Duration::from_
 /// The largest answer that is read, in bytes: an order of 2,000 lines comes back whole.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
+/// Which shop is asked, and who asks.
+#[derive(Debug, clap::Args)]
+pub(super) struct Address {
+    /// The shop.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    pub(super) endpoint: String,
+    /// An operator's token; see `cartulary token`.
+    #[arg(long, env = "CARTULARY_TOKEN", hide_env_values = true, required_unless_present = "token_file")]
+    token: Option<String>,
+    /// A file that holds it.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
+}
+
+impl Address {
+    /// The token, from wherever it is.
+    ///
+    /// # Errors
+    /// [`Error::TokenFile`].
+    pub(super) fn token(&self) -> Result<String, Error> {
+        match (&self.token, &self.token_file) {
+            (Some(token), _) => Ok(token.clone()),
+            (None, Some(path)) => {
+                fs::read_to_string(path).map_err(|source| Error::TokenFile { path: path.display().to_string(), source })
+            }
+            (None, None) => Ok(String::new()),
+        }
+    }
+}
+
+/// A request id that begins with the time, like a UUIDv7, so that what is stored under it lies together.
+pub(super) fn request_id(what: &[&[u8]]) -> RequestId {
+    let mut parent = [0; 16];
+    let millis = u64::try_from(SystemClock.now().as_millisecond()).unwrap_or(0);
+    parent[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+    RequestId(derive(Uuid::from_bytes(parent), "request", what))
+}
+
 /// Why the shop cannot be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The token's file cannot be read.
+    #[error("the token file {path}")]
+    TokenFile {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Not an address.
     #[error("{0:?} is not an address such as http://127.0.0.1:50051")]
     Endpoint(String),

@@ -13,11 +13,13 @@ use std::{
     io::{IsTerminal as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use domain::ids::MemberId;
-use ports::clock::Clock as _;
+use ports::{clock::Clock as _, store::EventStore};
+use projections::positions::Positions;
 use proto::v1::Role;
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
@@ -35,7 +37,7 @@ use super::{
 };
 use crate::{
     app::{App, Running},
-    auth::Roles,
+    auth::{Roles, Signer},
     clock::SystemClock,
     config::Layers,
 };
@@ -94,36 +96,40 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
     }
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut running = App::start(config).await?;
-    let visit = async {
-        tokio::select! {
-            ended = show(&args, &running, &data) => ended,
-            _ = interrupt.recv() => Ok(()),
-            _ = terminate.recv() => Ok(()),
-        }
+    let inside = Inside::of(&running);
+    let ended = tokio::select! {
+        ended = show(&args, inside, &data) => ended,
+        fallen = running.fallen() => Err(fallen.into()),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
     };
-    let ended = visit.await;
-    let fallen = if ended.is_ok() { fallen(&mut running).await } else { Ok(()) };
     if io::stderr().is_terminal() {
         eprintln!("\rclosing: finishing what was begun");
     }
     running.shutdown().await;
-    ended.and(fallen)
+    ended
 }
 
-/// Whether the shop has closed by itself, as far as is known now.
-async fn fallen(running: &mut Running) -> Result<(), Error> {
-    tokio::select! {
-        biased;
-        fallen = running.fallen() => Err(fallen.into()),
-        () = std::future::ready(()) => Ok(()),
+/// What the demo sees of its shop beside what every client sees.
+struct Inside {
+    addr: SocketAddr,
+    signer: Arc<Signer>,
+    log: Arc<dyn EventStore>,
+    positions: Positions,
+}
+
+impl Inside {
+    fn of(running: &Running) -> Self {
+        let (signer, log) = (Arc::clone(&running.signer), Arc::clone(&running.log));
+        Self { addr: reachable(running.addr), signer, log, positions: running.positions.clone() }
     }
 }
 
 /// Loads, prints, and keeps the shoppers buying until it is dropped.
-async fn show(args: &Args, running: &Running, data: &Path) -> Result<(), Error> {
-    let addr = reachable(running.addr);
+async fn show(args: &Args, inside: Inside, data: &Path) -> Result<(), Error> {
+    let addr = inside.addr;
     let member = MemberId::derived(Uuid::nil(), &[b"the demo's operator"]);
-    let token = running.signer.issue(member, Roles::of(&[Role::Operator]), SystemClock.now(), TOKEN_TTL)?;
+    let token = inside.signer.issue(member, Roles::of(&[Role::Operator]), SystemClock.now(), TOKEN_TTL)?;
     let mut plan = plan::plan(EXTRACT).map_err(|error| Error::System(io::Error::other(error)))?;
     plan.products.iter_mut().for_each(|product| product.units += SHELF);
     let report = load(&plan, data, addr, &token).await?;
@@ -132,10 +138,13 @@ async fn show(args: &Args, running: &Running, data: &Path) -> Result<(), Error> 
     if args.once {
         return Ok(());
     }
+    if !args.json {
+        eprintln!("People are buying now. Ctrl-C closes the shop; it goes on from here when it is opened again.\n");
+    }
     let client = Client::connect(&format!("http://{addr}"), &token).await.map_err(import::Error::from)?;
     let status = Status::new(args.json);
     let shoppers = Shoppers::new(&plan, client, args.seed, args.rate, &status);
-    tokio::join!(shoppers.buy(), status.tell(running));
+    tokio::join!(shoppers.buy(), status.tell(&inside));
     Ok(())
 }
 

@@ -19,7 +19,7 @@ pub mod report;
 pub mod row;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufRead, BufReader, Write as _},
     path::{Path, PathBuf},
 };
@@ -37,15 +37,8 @@ pub(super) struct Args {
     /// CustomerID and Country; plain or gzip.
     #[arg(long, value_name = "FILE")]
     orders: PathBuf,
-    /// The shop.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
-    endpoint: String,
-    /// An operator's token; see `cartulary token`.
-    #[arg(long, env = "CARTULARY_TOKEN", hide_env_values = true, required_unless_present = "token_file")]
-    token: Option<String>,
-    /// A file that holds it.
-    #[arg(long, value_name = "FILE", conflicts_with = "token")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    shop: client::Address,
     /// How many requests are under way at once.
     #[arg(long, value_name = "N", default_value_t = 64)]
     parallel: usize,
@@ -131,14 +124,10 @@ pub(super) async fn run(args: Args) -> Result<(), super::Error> {
 }
 
 async fn import(args: Args) -> Result<(), Error> {
-    let token = match (&args.token, &args.token_file) {
-        (Some(token), _) => token.clone(),
-        (None, Some(path)) => fs::read_to_string(path).map_err(|source| io_error(path, source))?,
-        (None, None) => String::new(),
-    };
+    let token = args.shop.token()?;
     let plan = read(&args.orders)?;
     let settings = Settings {
-        endpoint: args.endpoint,
+        endpoint: args.shop.endpoint,
         token,
         parallel: args.parallel,
         limit: args.limit,

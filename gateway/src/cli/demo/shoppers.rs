@@ -6,9 +6,8 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
-use domain::ids::{MemberId, RequestId, derive};
+use domain::ids::MemberId;
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use ports::clock::Clock as _;
 use proto::v1::{self, change_inventory_count_request::Change};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -17,10 +16,9 @@ use uuid::Uuid;
 use super::{SHELF, status::Status, tries::is_goods};
 use crate::{
     cli::{
-        client::{Client, ask},
+        client::{Client, ask, request_id},
         import::{names, plan::Plan, replay::WAREHOUSE},
     },
-    clock::SystemClock,
     error::Reason,
 };
 
@@ -95,7 +93,7 @@ impl<'a> Shoppers<'a> {
         let region = self.regions[self.dice.random_range(0..self.regions.len())].clone();
         let declined = self.dice.random_range(0..DECLINED_ONE_IN) == 0;
         v1::ProcessOrderRequest {
-            request_id: request_id(&self.dice.random::<u64>().to_be_bytes()).to_string(),
+            request_id: request_id(&[&self.dice.random::<u64>().to_be_bytes()]).to_string(),
             lines,
             region,
             payment_method: if declined { "tok_decline" } else { "tok_ok" }.into(),
@@ -103,14 +101,6 @@ impl<'a> Shoppers<'a> {
             ..v1::ProcessOrderRequest::default()
         }
     }
-}
-
-/// A request id that begins with the time, like a UUIDv7.
-fn request_id(what: &[u8]) -> RequestId {
-    let mut parent = [0; 16];
-    let millis = u64::try_from(SystemClock.now().as_millisecond()).unwrap_or(0);
-    parent[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
-    RequestId(derive(Uuid::from_bytes(parent), "shopper", &[what]))
 }
 
 async fn place(client: &Client, status: &Status, order: v1::ProcessOrderRequest) {
@@ -136,7 +126,7 @@ async fn place(client: &Client, status: &Status, order: v1::ProcessOrderRequest)
 /// More of something that may be sold out.
 async fn receive(client: &Client, sku: &str) {
     let more = v1::ChangeInventoryCountRequest {
-        request_id: request_id(sku.as_bytes()).to_string(),
+        request_id: request_id(&[sku.as_bytes()]).to_string(),
         sku: sku.to_owned(),
         warehouse_id: WAREHOUSE.into(),
         change: Some(Change::Receive(u32::try_from(SHELF).unwrap_or(u32::MAX))),

@@ -9,7 +9,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ports::store::Position;
 
-use crate::{app::Running, cli::import::report::grouped};
+use super::Inside;
+use crate::cli::import::report::grouped;
 
 /// How often the line is renewed on a terminal.
 const EVERY: Duration = Duration::from_millis(500);
@@ -34,12 +35,11 @@ impl Status {
     }
 
     /// Tells how the shop is, until it is dropped.
-    pub(super) async fn tell(&self, running: &Running) {
+    pub(super) async fn tell(&self, inside: &Inside) {
         let bar = (!self.quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{spinner:.green} {msg}   {prefix:.dim}");
-            let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
-            bar.with_style(style).with_prefix("Ctrl-C closes the shop")
+            let style = ProgressStyle::with_template("{prefix:.green} {wide_msg}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner())).with_prefix("●")
         });
         let every = if bar.is_some() { EVERY } else { EVERY_LINE };
         let (mut before, mut rate) = (0, None);
@@ -49,12 +49,9 @@ impl Status {
             let newest = (orders - before) as f64 / every.as_secs_f64();
             let trend = rate.map_or(newest, |rate: f64| rate + (newest - rate) * FRESH);
             (before, rate) = (orders, Some(trend));
-            let line = self.line(running, trend).await;
+            let line = self.line(inside, trend).await;
             match &bar {
-                Some(bar) => {
-                    bar.set_message(line);
-                    bar.tick();
-                }
+                Some(bar) => bar.set_message(line),
                 None if self.quiet => {}
                 None => eprintln!("{line}"),
             }
@@ -62,15 +59,15 @@ impl Status {
     }
 
     /// Orders, the log, and how far the slowest view is behind it.
-    async fn line(&self, running: &Running, rate: f64) -> String {
-        let log = &running.log;
+    async fn line(&self, inside: &Inside, rate: f64) -> String {
+        let log = &inside.log;
         let head = log.head().await.unwrap_or(Position::START);
         let events = log.distance(Position::START, head).await.unwrap_or(0);
-        let views = running.positions.all();
+        let views = inside.positions.all();
         let slowest = views.iter().map(|(_, standing)| standing.position).min().unwrap_or(head);
         let behind = log.distance(slowest, head).await.unwrap_or(0);
         let [orders, refused] = [&self.orders, &self.refused].map(|count| grouped(count.load(Ordering::Relaxed)));
         let [events, behind] = [events, behind].map(grouped);
-        format!("{orders} orders, {rate:.1}/s, {refused} refused   {events} events, views {behind} behind")
+        format!("{orders} orders · {rate:.1}/s · {refused} refused · {events} events · views {behind} behind")
     }
 }
