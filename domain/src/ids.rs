@@ -126,7 +126,7 @@ macro_rules! numbers {
                 Self(Uuid::from_u128(bits))
             }
 
-            /// The id that `parent` causes for `purpose`; see [`derive`].
+            /// The id that `parent` causes for `purpose`; see [`derive`](crate::ids::derive).
             #[must_use]
             pub fn derived(parent: Uuid, purpose: &[&[u8]]) -> Self {
                 Self(derive(parent, $what, purpose))

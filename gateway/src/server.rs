@@ -1,7 +1,7 @@
 //! One listener, two protocols: gRPC over HTTP/2 and JSON over HTTP/1.1 or HTTP/2.
 //!
 //! tonic's own server leaves most limits open and hides hyper's; this one drives hyper directly, sets every limit of
-//! [`Limits`], and hands each request to the [`Door`]. `run` returns when the shutdown signal came and the
+//! [`Limits`](crate::limits::Limits), and hands each request to the [`Door`]. `run` returns when the shutdown signal came and the
 //! open requests are done, or when their time to drain is over.
 
 mod connection;

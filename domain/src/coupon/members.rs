@@ -3,7 +3,7 @@
 //! A hash map of a million random ids costs three to five times their size, and a tree not much less. This is
 //! a *multiset in sorted runs*: each claim is its member's 128 bits once, so a count is a range in a sorted
 //! array and needs no field of its own. New claims go into a small sorted run; a run that is full is
-//! merged into the next one, which is [`GROWTH`] times as large, in place and from the back. Every claim
+//! merged into the next one, which is `GROWTH` times as large, in place and from the back. Every claim
 //! is thus moved a bounded number of times per run, and every run but the first is exactly as large as its
 //! contents.
 

@@ -60,7 +60,7 @@ events! {
 pub struct Placed {
     /// Who buys.
     pub buyer: MemberId,
-    /// What, with frozen facts; 1 to [`LINES_MAX`].
+    /// What, with frozen facts; 1 to [`super::LINES_MAX`].
     pub lines: Arc<[Line]>,
     /// The sum of quantity × unit price.
     pub subtotal: Money,
