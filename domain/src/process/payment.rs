@@ -114,7 +114,7 @@ mod tests {
         decider::fold,
         ids::{MemberId, OrderId},
         money::Currency,
-        payment::{Captured, Event, Payment, RefundFailed, RefundRequested, Requested},
+        payment::{Authorized, Cancelled, Captured, Event, Payment, RefundFailed, RefundRequested, Requested},
     };
 
     fn captured() -> Vec<Event> {
@@ -125,6 +125,23 @@ mod tests {
             Requested { order, buyer, amount, method: "tok".into(), key }.into(),
             Captured { amount, reference: "cap".into(), at }.into(),
         ]
+    }
+
+    #[test]
+    fn a_void_names_the_capture_that_may_have_been_under_way() {
+        let requested = captured().swap_remove(0);
+        let void = |history: Vec<Event>| match next(&fold::<Payment>(&history)) {
+            Next::Do(Step::Void { capture, .. }) => capture,
+            other => panic!("{other:?}"),
+        };
+        let cancelled = || Cancelled {}.into();
+        assert_eq!(void(vec![requested.clone(), cancelled()]), None, "nothing was set aside: nothing can be taken");
+        let authorized = Authorized { reference: "auth".into() }.into();
+        let history = vec![requested, authorized];
+        let Next::Do(Step::Capture { key, authorization, .. }) = next(&fold::<Payment>(&history)) else {
+            panic!("what is set aside is taken");
+        };
+        assert_eq!(void([history, vec![cancelled()]].concat()), Some((key, authorization)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     testing::{FaultyViews, Outcome, Shop, told, word},
     verify::verify,
     view::{Fault, Scope, View},
-    views,
+    views::{self, orders::Orders},
 };
 
 fn engine(log: &MemoryStore, rows: &FaultyViews, views: Vec<Box<dyn AnyView>>, batch: usize, cache: usize) -> Engine {
@@ -162,12 +162,12 @@ fn rows_and_position_are_committed_together_or_not_at_all() {
         let mut engine = all(&shop, &rows);
         engine.step().await.unwrap();
         for outcome in [Outcome::Lost, Outcome::WrittenUnheard, Outcome::Lost, Outcome::Lost] {
-            let before = rows.position("orders.1").await.unwrap();
+            let before = rows.position(&Orders::id()).await.unwrap();
             rows.outcomes.lock().unwrap().push_back(outcome);
             assert!(
                 matches!(engine.step().await, Err(Error::Views(views_error)) if views_error.to_string().contains("told"))
             );
-            let after = rows.position("orders.1").await.unwrap();
+            let after = rows.position(&Orders::id()).await.unwrap();
             assert_eq!(after > before, outcome == Outcome::WrittenUnheard);
             audit(&shop.log, &rows).await;
         }
@@ -223,11 +223,11 @@ fn a_new_view_is_caught_up_while_the_others_stay_current_and_fold_nothing_twice(
         assert!(!step.caught_up);
 
         assert_eq!(catch_up(&mut engine).await.position, newest);
-        for view in ["stock.1", "catalog.1", "orders.1"] {
+        for view in [views::stock::Stock::id(), views::catalog::Catalog::id(), Orders::id()] {
             let written = rows.written.lock().unwrap();
             let steps: Vec<_> = written.iter().filter(|commit| commit.view == view).collect();
             assert!(steps.windows(2).all(|pair| pair[0].to == pair[1].from), "{view}: {steps:?}");
-            assert_eq!(steps.len() > 1, view == "orders.1");
+            assert_eq!(steps.len() > 1, view == Orders::id());
         }
         audit(&shop.log, &rows).await;
     });
@@ -252,7 +252,7 @@ fn an_unreadable_event_stops_the_views_that_read_it_and_no_others() {
             assert_eq!((stopped.kind.as_str(), &stopped.scope), ("order.placed", &Scope::Stream));
             assert!(matches!(stopped.fault, Fault::Unreadable(_)));
         }
-        audit_up_to(&shop.log, &rows, &["orders.1", "sales.1"]).await;
+        audit_up_to(&shop.log, &rows, &[&Orders::id(), &views::sales::Sales::id()]).await;
     });
 }
 

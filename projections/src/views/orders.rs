@@ -192,7 +192,7 @@ pub fn newest() -> Query<Orders> {
 
 impl View for Orders {
     const NAME: &'static str = "orders";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const READS: &'static [Category] = &[Category::Order];
     const INDEXES: &'static [&'static str] = &[BY_BUYER, BY_STATE, BY_AGE];
     type Key = OrderId;
@@ -257,16 +257,16 @@ impl Order {
         }
     }
 
-    /// Money that was captured and is still the shop's.
-    fn holds_money(&self) -> bool {
-        self.paid.amount > self.refunded.amount
+    /// Whether it is paid for: money was captured and is still the shop's, or there is nothing to pay and it was.
+    fn paid_for(&self) -> bool {
+        self.paid.amount > self.refunded.amount || self.total.amount == 0 && self.payment.is_some()
     }
 
     fn advance(&mut self, event: &order::Event) -> Result<(), Fault> {
         self.state = match event {
             order::Event::Placed(_) => State::Placed,
             order::Event::Reserved(_) if self.coupon.is_some() => State::Reserved,
-            order::Event::Reserved(_) | order::Event::CouponHeld(_) if self.holds_money() => State::Paid,
+            order::Event::Reserved(_) | order::Event::CouponHeld(_) if self.paid_for() => State::Paid,
             order::Event::Reserved(_) | order::Event::CouponHeld(_) => State::Unpaid,
             order::Event::PaymentRequested(requested) => {
                 self.payment = Some(requested.payment);

@@ -57,12 +57,24 @@ async fn a_claimed_coupon_takes_its_share_off_one_order_and_comes_back_when_that
     };
     let cancelled = outcome(ann.orders.cancel_order(cancel).await).expect("cancelled");
     say::until(&mut ann, &placed.order_id, OrderState::Cancelled, cancelled.position).await;
+    let paid = || v1::ProcessOrderRequest { payment_method: "tok_ok".into(), ..order() };
     let mut tries = 0;
-    while outcome(ann.orders.process_order(order()).await).is_err() {
-        tries += 1;
+    let again = loop {
+        match outcome(ann.orders.process_order(paid()).await) {
+            Ok(placed) => break placed,
+            Err(_) => tries += 1,
+        }
         assert!(tries < 500, "the coupon never came back");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    };
+    say::until(&mut ann, &again.order_id, OrderState::Delivered, again.position).await;
+    // The claim was redeemed before the order was confirmed, long before it was delivered.
+    let head = shop.running().log.head().await.expect("the log").0;
+    let mine = outcome(ann.coupons.list_claims(list(head)).await).expect("listed").claims;
+    assert_eq!((mine.len(), mine[0].state(), &mine[0].order_id), (1, ClaimState::Redeemed, &again.order_id));
+    let ask = v1::GetCampaignRequest { campaign_id: launched.campaign_id, min_position: head };
+    let shown = outcome(operator.coupons.get_campaign(ask).await).expect("shown");
+    assert_eq!((shown.claimed, shown.redeemed, shown.remaining), (1, 1, Some(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,9 @@ const BUYER: MemberId = MemberId::from_u128(2);
 const PAYMENT: PaymentId = PaymentId::from_u128(3);
 const RETURN: ReturnId = ReturnId::from_u128(4);
 
+const COUPON: Coupon =
+    Coupon { campaign: domain::ids::CampaignId::from_u128(5), claim: domain::ids::ClaimId::from_u128(6) };
+
 fn happens(event: impl IntoEvent) -> Told {
     told(format!("order-{ORDER}"), 2, event)
 }
@@ -26,6 +29,11 @@ fn sealed() -> Personal<String> {
 }
 
 fn placed(with_coupon: bool) -> Told {
+    let coupon = with_coupon.then_some(COUPON);
+    told(format!("order-{ORDER}"), 1, Placed { coupon, ..placing() })
+}
+
+fn placing() -> Placed {
     let line = Line {
         product: word("mug"),
         sku: word("M-1"),
@@ -36,21 +44,19 @@ fn placed(with_coupon: bool) -> Told {
         quantity: 2,
         amount: gbp(900),
     };
-    let (campaign, claim) = (domain::ids::CampaignId::from_u128(5), domain::ids::ClaimId::from_u128(6));
-    let placed = Placed {
+    Placed {
         buyer: BUYER,
         lines: [line].into(),
         subtotal: gbp(1000),
         discount: gbp(100),
         total: gbp(900),
-        coupon: with_coupon.then_some(Coupon { campaign, claim }),
+        coupon: None,
         region: word("GB"),
         ship_to: Some(sealed()),
         payment_method: None,
         expires_at: december(3),
         backdated: None,
-    };
-    told(format!("order-{ORDER}"), 1, placed)
+    }
 }
 
 fn reserved() -> Told {
@@ -120,6 +126,15 @@ fn the_happy_way() {
         story.push(event);
         check(&story, expected);
     }
+}
+
+#[test]
+fn an_order_that_costs_nothing_is_paid_once_it_was_even_when_it_is_revived() {
+    let free = told(format!("order-{ORDER}"), 1, Placed { discount: gbp(1000), total: gbp(0), ..placing() });
+    let nothing = || happens(PaidLate { payment: PaymentId::NONE, amount: gbp(0) });
+    let state = |story: &[Told]| row::<Orders>(&[&[free.clone()], story].concat()).state.name();
+    assert_eq!(state(&[reserved()]), "unpaid", "nobody has asked for it yet");
+    assert_eq!(state(&[reserved(), happens(Expired {}), nothing(), reserved()]), "paid");
 }
 
 #[test]
