@@ -5,7 +5,6 @@
 //! API ([`http`]).
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-pub mod benches;
 pub mod books;
 pub mod client;
 pub mod http;

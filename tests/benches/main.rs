@@ -5,6 +5,8 @@
 //! A figure without its machine means nothing, so every report begins with it. A benchmark is never a test: it
 //! prints whether a goal is met and ends well either way, and fails only when it could not measure what it says.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a measurement that cannot go on has failed")]
+
 mod caller;
 mod desk;
 mod echo;
@@ -90,6 +92,9 @@ struct Args {
     /// Prints one line of JSON per benchmark.
     #[arg(long)]
     json: bool,
+    /// What `cargo bench` says to every program that it runs.
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 /// What every benchmark is told.
@@ -101,9 +106,12 @@ struct Settings {
     folder: PathBuf,
 }
 
+/// The allocator of the shop's own binary: the server that is measured is this program, run a second time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the program: the benchmarks, or (under the hidden name `serve`) the shop that they measure.
-#[must_use]
-pub fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.get(1).is_some_and(|arg| arg == server::SERVE) {
         return server::serve(&args[2..]);

@@ -9,7 +9,7 @@ use super::{
     load::{self, Load, Work},
     server::Server,
 };
-use crate::say;
+use tests::say;
 
 /// Units of each SKU: more than any run sells.
 const UNITS: u32 = 1_000_000_000;
