@@ -11,6 +11,7 @@
 //! | [`node`], [`keeper`], [`crash`] | the components under test, crashed and started again |
 //! | [`front`], [`network`], [`clients`] | who asks for what, and how it gets there |
 //! | [`audit`] | the second, simpler model |
+//! | [`program`] | `cargo sim` |
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
@@ -30,6 +31,7 @@ pub mod keeper;
 pub mod network;
 pub mod node;
 pub mod outside;
+pub mod program;
 pub mod record;
 pub mod report;
 pub mod store;
@@ -53,8 +55,9 @@ const REST_MAX: Duration = Duration::from_hours(6);
 /// How often it is looked whether everything is at rest, and for how long nothing may have happened then.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 const QUIET: Duration = Duration::from_mins(5);
-/// After how long every hold may be swept: the longest life of an order, and the grace after it.
-const LAPSE: Duration = Duration::from_mins(18);
+/// After how long every hold may be swept: the longest hold is that of an order which was paid late, 30 minutes, and
+/// the grace after it is 15.
+const LAPSE: Duration = Duration::from_mins(46);
 
 /// Runs one seed.
 ///
@@ -176,8 +179,7 @@ impl Simulation {
     /// Restarts everything without a checkpoint: the runner goes through the whole log, and must find nothing to do.
     async fn stay_at_rest(&mut self) {
         let before = self.whole_log().await.len();
-        let nothing =
-            Snapshot { fold: 0, revision: 0, position: Position::START, state: bytes::Bytes::new() };
+        let nothing = Snapshot { fold: 0, revision: 0, position: Position::START, state: bytes::Bytes::new() };
         if let Err(error) = self.log.save_snapshot(store::RUNNER, nothing).await {
             self.violated("the log can be read", error.to_string());
         }

@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_and_name_throw_the_same_and_others_do_not() {
-        let throw = |seed, name| (0..20).map(|_| Dice::new(seed, name)).map(|dice| dice.between(0, 1_000_000)).collect();
+        let throw =
+            |seed, name| (0..20).map(|_| Dice::new(seed, name)).map(|dice| dice.between(0, 1_000_000)).collect();
         let first: Vec<u64> = throw(1, "store");
         assert_eq!(first, throw(1, "store"));
         assert_ne!(first, throw(2, "store"));

@@ -79,9 +79,9 @@ impl Front {
                 execute(&shop.order, order, command, envelope).await
             }
             Wish::Return { order, lines } => {
-                let wishes = lines.iter().map(|(sku, quantity)| {
-                    Ok(ReturnWish { sku: word(sku)?, quantity: *quantity, unit_price: None })
-                });
+                let wishes = lines
+                    .iter()
+                    .map(|(sku, quantity)| Ok(ReturnWish { sku: word(sku)?, quantity: *quantity, unit_price: None }));
                 let command = order::Command::OpenReturn {
                     return_id: request.return_id(),
                     wishes: wishes.collect::<Result<_, Answer>>()?,
@@ -192,12 +192,7 @@ impl Front {
         self.steps.shop.product.inspect(&product, look).await.map_err(refuse::<product::Product>)
     }
 
-    async fn coupon(
-        &self,
-        request: &Request,
-        campaign: CampaignId,
-        claim: ClaimId,
-    ) -> Result<(Coupon, Terms), Answer> {
+    async fn coupon(&self, request: &Request, campaign: CampaignId, claim: ClaimId) -> Result<(Coupon, Terms), Answer> {
         let member = request.member();
         let look = move |seen: desk::Seen<'_, campaign::Campaign>| {
             let terms = seen.state.details().map(|details| details.terms.clone());

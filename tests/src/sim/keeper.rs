@@ -42,8 +42,12 @@ impl Keeper {
     pub fn new(ground: Ground, name: &'static str, leads: bool) -> (Self, impl Future<Output = ()> + Send) {
         let (orders, told) = mpsc::unbounded_channel();
         let (doorway, progress, starts) = (Doorway::default(), Arc::default(), Arc::default());
-        let keeper =
-            Self { doorway: Arc::clone(&doorway), progress: Arc::clone(&progress), starts: Arc::clone(&starts), orders };
+        let keeper = Self {
+            doorway: Arc::clone(&doorway),
+            progress: Arc::clone(&progress),
+            starts: Arc::clone(&starts),
+            orders,
+        };
         (keeper, keep(ground, Inside { name, leads, doorway, progress, starts }, told))
     }
 

@@ -104,8 +104,7 @@ impl Node {
             Arc::new(FaultyStore::new(ground.disk.clone(), dice("store"), faults.clone(), fuse.clone()));
         let rows: Arc<dyn ViewStore> =
             Arc::new(FaultyViews::new(Arc::clone(&ground.rows), dice("views"), faults.clone(), fuse.clone()));
-        let outside =
-            Arc::new(Outside::new(ground.world.clone(), dice("outside"), faults.clone(), fuse.clone()));
+        let outside = Arc::new(Outside::new(ground.world.clone(), dice("outside"), faults.clone(), fuse.clone()));
         let keys: Arc<dyn Keys> = Arc::new(ground.keys.clone());
         let (shop, lanes) = Shop::open(&store, &keys, clock, &desk_limits());
         let steps = Steps {

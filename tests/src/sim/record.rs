@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-
 use super::{faults::lock, wish::Request};
 
 /// What a client hears of a request.

@@ -129,7 +129,18 @@ impl Report {
         let simulated = (traded_ms / 1_000, ground.clock.elapsed_ms() / 1_000);
         let fingerprint = fingerprint(log, &(&commands, &answers, &faults, simulated));
         let timeline = timeline(&evidence);
-        Self { seed: ground.seed, commands, answers, faults, events, simulated, swept, fingerprint, violations, timeline }
+        Self {
+            seed: ground.seed,
+            commands,
+            answers,
+            faults,
+            events,
+            simulated,
+            swept,
+            fingerprint,
+            violations,
+            timeline,
+        }
     }
 
     /// True when nothing is wrong.
@@ -164,12 +175,8 @@ impl Report {
     pub fn table(&self) -> String {
         let mut table = format!("{}\n", self.line().lines().next().unwrap_or_default());
         let events: BTreeMap<&str, u64> = self.events.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
-        let columns = [
-            ("commands", &self.commands),
-            ("answers", &self.answers),
-            ("faults", &self.faults),
-            ("events", &events),
-        ];
+        let columns =
+            [("commands", &self.commands), ("answers", &self.answers), ("faults", &self.faults), ("events", &events)];
         for (name, counts) in columns {
             // Writing to a string cannot fail.
             let _ = writeln!(table, "  {name:<9} {:>6}", counts.values().sum::<u64>());
