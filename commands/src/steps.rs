@@ -104,3 +104,6 @@ impl Due {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

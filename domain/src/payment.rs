@@ -28,6 +28,9 @@ pub use state::{Details, Outcome, Refund, Situation, State};
 pub const METHOD_MAX: usize = 255;
 /// The most refunds of one payment.
 pub const REFUNDS_MAX: usize = 1_000;
+/// How often the provider is asked for a refund before it is left to an operator. Until then it is owed: another refund
+/// that took its share would leave nothing for the next attempt.
+pub const REFUND_ATTEMPTS_MAX: u32 = 6;
 /// The longest reason kept of what a provider says, in characters; the rest is cut off.
 pub const REASON_MAX: usize = 200;
 
@@ -201,7 +204,7 @@ fn request_refund(payment: &Details, refund: RefundId, amount: Money, key: Uuid)
     }
     positive(amount)?;
     same_currency(payment, amount)?;
-    let refunded_or_pending = payment.refunded_or_pending();
+    let refunded_or_pending = payment.owed_beside(refund);
     match refunded_or_pending.plus(amount) {
         Ok(sum) if sum.amount <= captured.amount => Ok(vec![RefundRequested { refund, amount, key }.into()]),
         _ => Err(Rejection::RefundExceedsCapture { captured, refunded_or_pending, requested: amount }),

@@ -54,6 +54,15 @@ impl Steps {
                 Came::Record(Command::RecordReserved { allocations }) => {
                     self.record_reserved(due, allocations).await?;
                 }
+                Came::Record(Command::Close) => {
+                    // Everything that was held *when it was looked at* is let go. Money that was recorded since is
+                    // not: then look again.
+                    let request = Request { if_match: Some(due.revision), ..due.request(name, b"order") };
+                    match self.shop.order.execute(&id, Command::Close, request).await {
+                        Ok(_) | Err(Error::Stale { .. }) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
                 Came::Record(command) => {
                     self.shop.order.execute(&id, command, due.request(name, b"order")).await?;
                 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::REFUND_ATTEMPTS_MAX;
 use crate::{
     ids::{MemberId, OrderId, RefundId, derive},
     money::Money,
@@ -86,6 +87,13 @@ pub struct Refund {
     pub attempts: u32,
 }
 
+impl Refund {
+    /// True when the money was given back or is still to be.
+    const fn is_owed(&self) -> bool {
+        !matches!(self.outcome, Outcome::Failed) || self.attempts < REFUND_ATTEMPTS_MAX
+    }
+}
+
 /// What became of a refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -140,18 +148,26 @@ impl Details {
     /// How much was given back.
     #[must_use]
     pub fn refunded(&self) -> Money {
-        self.sum_of(|outcome| outcome == Outcome::Refunded)
+        self.sum_of(|_, refund| refund.outcome == Outcome::Refunded)
     }
 
-    /// How much was given back or is being given back: what no further refund may take.
+    /// How much was given back, is being given back, or was refused and will be asked for again: what no further
+    /// refund may take.
     #[must_use]
     pub fn refunded_or_pending(&self) -> Money {
-        self.sum_of(|outcome| outcome != Outcome::Failed)
+        self.sum_of(|_, refund| refund.is_owed())
+    }
+
+    /// The same of every refund but this one.
+    #[must_use]
+    pub(super) fn owed_beside(&self, but: RefundId) -> Money {
+        self.sum_of(|id, refund| id != but && refund.is_owed())
     }
 
     /// The sum saturates: decisions keep it below the captured amount, and a fold never fails.
-    fn sum_of(&self, counts: impl Fn(Outcome) -> bool) -> Money {
-        let amounts = self.refunds.values().filter(|refund| counts(refund.outcome)).map(|refund| refund.amount.amount);
+    fn sum_of(&self, counts: impl Fn(RefundId, &Refund) -> bool) -> Money {
+        let counted = self.refunds.iter().filter(|(id, refund)| counts(**id, refund));
+        let amounts = counted.map(|(_, refund)| refund.amount.amount);
         Money::new(amounts.fold(0, i64::saturating_add), self.amount.currency)
     }
 }

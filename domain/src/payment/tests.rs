@@ -222,10 +222,17 @@ fn a_refund_names_a_positive_amount_of_the_payments_currency_and_keeps_it() {
 }
 
 #[test]
-fn a_failed_refund_frees_its_amount_and_may_be_tried_again_under_another_key() {
+fn a_failed_refund_is_owed_until_it_is_left_to_an_operator_and_may_be_tried_again_under_another_key() {
     after([captured(), refund_requested(1, 600, 1)]).when(record_refund_failed(1, 1)).then([refund_failed(1)]);
     let failed = || after([captured(), refund_requested(1, 600, 1), refund_failed(1)]);
-    failed().when(refund(2, 1000, 2)).then([refund_requested(2, 1000, 2)]);
+    let too_much =
+        Rejection::RefundExceedsCapture { captured: gbp(1000), refunded_or_pending: gbp(600), requested: gbp(401) };
+    failed().when(refund(2, 401, 2)).then_rejected(&too_much);
+    failed().when(refund(2, 400, 2)).then([refund_requested(2, 400, 2)]);
+    let attempts = (0..u128::from(REFUND_ATTEMPTS_MAX)).flat_map(|n| [refund_requested(1, 600, n), refund_failed(1)]);
+    given::<Payment>([requested(), captured()].into_iter().chain(attempts))
+        .when(refund(2, 1000, 2))
+        .then([refund_requested(2, 1000, 2)]);
     failed().when(refund(1, 600, 1)).then_nothing();
     failed().when(refund(1, 600, 2)).then([refund_requested(1, 600, 2)]);
     failed().when(record_refunded(1, 1)).then_nothing();
@@ -293,21 +300,28 @@ proptest! {
         commands in prop::collection::vec(commands(), 0..80),
     ) {
         let mut state = State::default();
-        let (mut taken, mut given_back, mut promised) = (0_i64, 0_i64, 0_i64);
+        let (mut taken, mut given_back) = (0_i64, 0_i64);
+        // Of each refund: its amount, how often it was asked for, and whether it is still owed.
+        let mut refunds: BTreeMap<RefundId, (i64, u32, bool)> = BTreeMap::new();
         for command in &commands {
             let Ok(events) = Payment::decide(&state, command) else { continue };
             for event in &events {
                 match event {
                     Event::Captured(e) => taken += e.amount.amount,
-                    Event::RefundRequested(e) => promised += e.amount.amount,
+                    Event::RefundRequested(e) => {
+                        let (_, attempts, _) = refunds.get(&e.refund).copied().unwrap_or_default();
+                        refunds.insert(e.refund, (e.amount.amount, attempts + 1, true));
+                    }
                     Event::Refunded(e) => given_back += e.amount.amount,
                     Event::RefundFailed(e) => {
-                        promised -= state.details().unwrap().refunds[&e.refund].amount.amount;
+                        let (_, attempts, owed) = refunds.get_mut(&e.refund).unwrap();
+                        *owed = *attempts < REFUND_ATTEMPTS_MAX;
                     }
                     _ => {}
                 }
             }
             state = events.iter().fold(state, Payment::evolve);
+            let promised: i64 = refunds.values().filter(|(_, _, owed)| *owed).map(|(amount, ..)| amount).sum();
             prop_assert!(given_back <= promised && promised <= taken, "{given_back} {promised} {taken}");
             prop_assert!(taken == 0 || taken == 1000, "money is taken once");
             let again = Payment::decide(&state, command);

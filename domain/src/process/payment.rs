@@ -16,7 +16,7 @@ use super::Next;
 use crate::{
     ids::{RefundId, derive},
     money::Money,
-    payment::{Details, Situation, State},
+    payment::{Details, REFUND_ATTEMPTS_MAX, Situation, State},
 };
 
 /// One call to the payment provider.
@@ -71,9 +71,6 @@ pub enum Step {
         amount: Money,
     },
 }
-
-/// How often the provider is asked for a refund before it is left to an operator.
-pub const REFUND_ATTEMPTS_MAX: u32 = 6;
 
 /// Names what is due next for a payment.
 #[must_use]

@@ -19,12 +19,15 @@ const LIFE: (u64, u64) = (8, 150);
 /// Tokens to pay with; what is not known by name falls as the provider's dice do.
 const TOKENS: [&str; 8] =
     ["tok_visa", "tok_visa", "tok_visa", "tok_master", "tok_ok", "tok_timeout", "tok_slow", "tok_decline"];
+/// Tokens of payments that are still under way when something else happens.
+const SLOW_TOKENS: [&str; 3] = ["tok_slow", "tok_timeout", "tok_visa"];
 /// How many of the newest orders a buyer thinks of.
 const ORDERS_IN_MIND: usize = 12;
 
 /// What a buyer feels like next, in hundredths.
-const MOODS: [(u32, Mood); 8] = [
-    (42, Mood::Place),
+const MOODS: [(u32, Mood); 9] = [
+    (36, Mood::Place),
+    (6, Mood::Regret),
     (11, Mood::Pay),
     (8, Mood::Claim),
     (7, Mood::Cancel),
@@ -37,6 +40,7 @@ const MOODS: [(u32, Mood); 8] = [
 #[derive(Clone, Copy)]
 enum Mood {
     Place,
+    Regret,
     Pay,
     Claim,
     Cancel,
@@ -78,6 +82,7 @@ impl Buyer {
     async fn want(self) {
         match self.mood() {
             Mood::Place => self.place().await,
+            Mood::Regret => self.regret().await,
             Mood::Pay => self.pay().await,
             Mood::Claim => self.claim().await,
             Mood::Cancel => self.cancel().await,
@@ -108,13 +113,27 @@ impl Buyer {
     }
 
     async fn place(&self) {
-        let cart = self.cart();
+        self.place_cart(self.cart()).await;
+    }
+
+    /// Places an order that is paid slowly, and calls it off while the money is on its way.
+    async fn regret(&self) {
+        let method = self.dice.pick(&SLOW_TOKENS).map(|token| (*token).to_owned());
+        let order = self.place_cart(Cart { method, ..self.cart() }).await;
+        tokio::time::sleep(self.dice.millis(0, 5_000)).await;
+        let wish = Wish::Cancel { order };
+        let kind = wish.kind();
+        self.ask(wish, kind).await;
+    }
+
+    async fn place_cart(&self, cart: Cart) -> OrderId {
         let wish = Wish::Place(cart.clone());
         let kind = wish.kind();
         let (request, answer) = self.ask(wish, kind).await;
         if !matches!(answer, Answer::Refused(_) | Answer::Reused) {
             lock(&self.orders).push(Placed { order: request.order_id(), cart });
         }
+        request.order_id()
     }
 
     fn cart(&self) -> Cart {
@@ -150,12 +169,17 @@ impl Buyer {
     /// Pays at once, in the last second, or too late; sometimes twice over.
     async fn pay(&self) {
         let Some(Placed { order, cart }) = self.an_order() else { return self.place().await };
+        let mut method = self.token();
         match self.dice.up_to(3) {
-            0 => tokio::time::sleep(seconds(cart.seconds.saturating_sub(1))).await,
+            0 => {
+                // So late, and so slowly, that the money comes when the order has expired.
+                tokio::time::sleep(seconds(cart.seconds).saturating_sub(self.dice.millis(100, 4_000))).await;
+                method = self.dice.pick(&SLOW_TOKENS).map_or(method, |token| (*token).to_owned());
+            }
             1 => tokio::time::sleep(seconds(cart.seconds) + self.dice.millis(0, 2_000)).await,
             _ => {}
         }
-        let wish = Wish::Pay { order, method: self.token() };
+        let wish = Wish::Pay { order, method };
         let kind = wish.kind();
         self.ask(wish, kind).await;
     }
