@@ -128,7 +128,7 @@ impl Simulation {
             asked: self.market.network.record().all(),
         };
         self.violations.extend(audit::audit(&evidence));
-        Report::new(&self.ground, &log, evidence, self.violations, self.swept, traded_ms)
+        Report::new(&self.ground, &log, &evidence, &self.violations, self.swept, traded_ms)
     }
 
     fn violated(&mut self, rule: &'static str, what: String) {

@@ -1,5 +1,4 @@
 //! The simulation, on the seeds that every change must survive. `cargo sim --help` runs others.
-#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::num::NonZeroUsize;
 

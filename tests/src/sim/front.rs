@@ -206,7 +206,7 @@ impl Front {
     async fn pay(&self, order: OrderId, method: &str, envelope: Envelope) -> Handled {
         let payment = PaymentId::derived(envelope.id.0, &[&envelope.actor.scope()]);
         match self.steps.begin_payment(order, payment, method.to_owned(), envelope).await {
-            Ok(outcome) => Ok(Answer::Done(effect::<Order>(&order, outcome))),
+            Ok(outcome) => Ok(Answer::Done(effect::<Order>(&order, &outcome))),
             Err(PayError::Order(error)) => Err(unsure(refuse::<Order>(error))),
             Err(PayError::Payment(error)) => Err(unsure(refuse::<payment::Payment>(error))),
         }
@@ -236,10 +236,10 @@ fn launch(wish: &Wish, now: Timestamp) -> campaign::Command {
 
 async fn execute<D: Decider>(desk: &Desk<D>, id: &D::Id, command: D::Command, envelope: Envelope) -> Handled {
     let outcome = desk.execute(id, command, envelope).await.map_err(refuse::<D>)?;
-    Ok(Answer::Done(effect::<D>(id, outcome)))
+    Ok(Answer::Done(effect::<D>(id, &outcome)))
 }
 
-fn effect<D: Decider>(id: &D::Id, outcome: Outcome<D::Event>) -> Effect {
+fn effect<D: Decider>(id: &D::Id, outcome: &Outcome<D::Event>) -> Effect {
     Effect {
         stream: format!("{}-{id}", D::CATEGORY),
         revision: outcome.revision,

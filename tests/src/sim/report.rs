@@ -98,8 +98,8 @@ impl Report {
     pub(super) fn new(
         ground: &Ground,
         log: &[Recorded],
-        evidence: Evidence,
-        violations: Vec<Violation>,
+        evidence: &Evidence,
+        violations: &[Violation],
         swept: usize,
         traded_ms: u64,
     ) -> Self {
@@ -117,7 +117,7 @@ impl Report {
         }
         let faults: BTreeMap<_, _> =
             ground.faults.counts().into_iter().map(|(fault, count)| (fault.name(), count)).collect();
-        let mut violations = tell(&violations, &evidence);
+        let mut violations = tell(violations, evidence);
         missing("fault", &faults, Fault::ALL.iter().map(|fault| fault.name()), &mut violations);
         missing("command", &commands, KINDS, &mut violations);
         let corners: BTreeMap<&str, u64> = events.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
@@ -128,7 +128,7 @@ impl Report {
         }
         let simulated = (traded_ms / 1_000, ground.clock.elapsed_ms() / 1_000);
         let fingerprint = fingerprint(log, &(&commands, &answers, &faults, simulated));
-        let timeline = timeline(&evidence);
+        let timeline = timeline(evidence);
         Self {
             seed: ground.seed,
             commands,

@@ -32,7 +32,7 @@ pub(super) async fn run(market: Market, n: u32) {
                 }
                 None => receive(&dice),
             },
-            94..96 => match dice.pick(&done).cloned().and_then(other_body) {
+            94..96 => match dice.pick(&done).and_then(other_body) {
                 Some(request) => {
                     market.network.ask(request, "other body").await;
                     continue;
@@ -95,14 +95,14 @@ fn refund(market: &Market, dice: &Dice) -> Option<Wish> {
     Some(Wish::Refund { payment, again: None, amount })
 }
 
-fn other_body(request: Request) -> Option<Request> {
+fn other_body(request: &Request) -> Option<Request> {
     let wish = match request.wish.clone() {
         Wish::Receive { sku, warehouse, quantity } => Wish::Receive { sku, warehouse, quantity: quantity + 1 },
         Wish::Count { sku, warehouse, on_hand } => Wish::Count { sku, warehouse, on_hand: on_hand + 1 },
         Wish::Reprice { sku, price } => Wish::Reprice { sku, price: price + 1 },
         _ => return None,
     };
-    Some(Request { wish, ..request })
+    Some(Request { wish, ..request.clone() })
 }
 
 fn nonsense(dice: &Dice) -> Wish {
