@@ -126,6 +126,7 @@ impl Simulation {
             log: audit::read(&log),
             ledger: self.ground.world.payments.ledger(),
             asked: self.market.network.record().all(),
+            calm_from_ms: traded_ms,
         };
         self.violations.extend(audit::audit(&evidence));
         Report::new(&self.ground, &log, &evidence, &self.violations, self.swept, traded_ms)

@@ -27,6 +27,8 @@ pub struct Evidence {
     pub ledger: Ledger,
     /// What the clients remember.
     pub asked: Vec<Asked>,
+    /// From when on nothing but provider and carrier failed any more, in simulated milliseconds.
+    pub calm_from_ms: u64,
 }
 
 /// Something that must not be.

@@ -27,6 +27,10 @@ mod chance {
     pub(super) const GIVEN_UP: f64 = 0.08;
 }
 
+/// How often a client asks for one thing at most. While machines fail they give up long before, or insist; once faults
+/// have stopped, who has not been answered by then never will be.
+const TRIES_MAX: u32 = 200;
+
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -58,26 +62,24 @@ impl Network {
 
     /// Asks until the answer settles it, or until the client gives up.
     pub async fn ask(&self, request: Request, kind: &'static str) -> Answer {
-        let entry = self.record.ask(request.clone(), kind, self.clock.elapsed_ms());
-        loop {
-            let answer = self.once(&request, entry).await;
-            if answer.settles() || (!self.faults.over() && self.dice.chance(chance::GIVEN_UP)) {
-                return answer;
-            }
-            tokio::time::sleep(self.dice.millis(50, 3_000)).await;
-        }
+        self.keep_asking(&request, kind, || !self.faults.over() && self.dice.chance(chance::GIVEN_UP)).await
     }
 
     /// Asks until the answer settles it, however long that takes.
     pub async fn insist(&self, request: Request, kind: &'static str) -> Answer {
+        self.keep_asking(&request, kind, || false).await
+    }
+
+    async fn keep_asking(&self, request: &Request, kind: &'static str, gives_up: impl Fn() -> bool) -> Answer {
         let entry = self.record.ask(request.clone(), kind, self.clock.elapsed_ms());
-        loop {
-            let answer = self.once(&request, entry).await;
-            if answer.settles() {
+        for _ in 1..TRIES_MAX {
+            let answer = self.once(request, entry).await;
+            if answer.settles() || gives_up() {
                 return answer;
             }
             tokio::time::sleep(self.dice.millis(50, 3_000)).await;
         }
+        self.once(request, entry).await
     }
 
     /// Sends a question, of which nobody keeps a record.

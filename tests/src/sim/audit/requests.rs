@@ -35,6 +35,12 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     for asked in &evidence.asked {
         said.entry((asked.request.member().0, asked.request.id)).or_default().asked.push(asked);
     }
+    for asked in evidence.asked.iter().filter(|asked| asked.at_ms >= evidence.calm_from_ms) {
+        let settled = asked.answers.iter().any(|(_, answer)| answer.settles());
+        findings.expect(settled, "everybody is answered once faults have stopped", &[], || {
+            format!("{:?} was sent {} times, the last answer is {:?}", asked.request, asked.sends, asked.answers.last())
+        });
+    }
     let head = evidence.log.last().map_or(0, |fact| fact.position);
     for (wisher, said) in &said {
         let facts = caused.get(wisher).map_or(&[][..], Vec::as_slice);
