@@ -53,13 +53,18 @@ impl Decider for Payment {
                 state,
                 Requested { order: *order, buyer: *buyer, amount: *amount, method: method.clone(), key: *key },
             ),
+            (Command::Forestall { order, buyer, amount, method, key }, None) => {
+                let asked =
+                    Requested { order: *order, buyer: *buyer, amount: *amount, method: method.clone(), key: *key };
+                request(state, asked).map(|asked| asked.into_iter().chain([Cancelled {}.into()]).collect())
+            }
             (_, None) => Err(Rejection::NotRequested),
             (Command::RecordAuthorized { reference }, Some(payment)) => Ok(authorized(payment, reference)),
             (Command::RecordCaptured { amount, reference, at }, Some(payment)) => {
                 captured(payment, *amount, reference, *at)
             }
             (Command::RecordDeclined { reason }, Some(payment)) => Ok(declined(payment, reason)),
-            (Command::Cancel, Some(payment)) => cancel(payment),
+            (Command::Cancel | Command::Forestall { .. }, Some(payment)) => cancel(payment),
             (Command::RecordVoided, Some(payment)) => Ok(voided(payment)),
             (Command::Refund { refund, amount, key }, Some(payment)) => request_refund(payment, *refund, *amount, *key),
             (Command::RecordRefunded { refund, key }, Some(payment)) => Ok(refunded(payment, *refund, *key)),

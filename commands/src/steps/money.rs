@@ -121,10 +121,21 @@ impl Steps {
 
     /// Calls off a payment that an ended order no longer wants. `Moved` when it was too late for that.
     pub(super) async fn cancel_payment(&self, due: Due, payment: PaymentId) -> Result<Progress, Failure> {
-        let request = due.request("undo", payment.0.as_bytes());
-        match self.shop.payment.execute(&payment, payment::Command::Cancel, request).await {
-            Ok(_) | Err(Error::Rejected(payment::Rejection::NotRequested)) => Ok(Progress::Waiting { until: None }),
+        let facts = self.shop.order.inspect(&due.order, |seen| {
+            let placed = seen.state.placed().map(|placed| (placed.buyer, placed.total));
+            placed.zip(seen.state.payment_method().map(str::to_owned))
+        });
+        // Whoever recorded the payment on the order may have died before asking for it, or may be about to: it is
+        // called off all the same, or a closed order could still be charged.
+        let command = facts.await?.map_or(payment::Command::Cancel, |((buyer, amount), method)| {
+            let key = derive(payment.0, "authorize", &[]);
+            payment::Command::Forestall { order: due.order, buyer, amount, method, key }
+        });
+        match self.shop.payment.execute(&payment, command, due.request("undo", payment.0.as_bytes())).await {
+            Ok(_) => Ok(Progress::Waiting { until: None }),
             Err(Error::Rejected(payment::Rejection::AlreadyCaptured { .. })) => self.settle(due.order, payment).await,
+            // What cannot be asked for is never taken.
+            Err(Error::Rejected(_)) => Ok(Progress::Waiting { until: None }),
             Err(error) => Err(error.into()),
         }
     }

@@ -118,8 +118,8 @@ fn request(n: u128) -> Request {
     Request::new(RequestId::from_u128(n), Actor::Member(BUYER), 0, Timestamp::UNIX_EPOCH)
 }
 
-/// An order that was called off while its payment was captured, and does not know of that yet.
-async fn cancelled_while_captured(steps: &Steps) {
+/// An order that was called off before its payment was asked for.
+async fn cancelled_while_paying(steps: &Steps) {
     let line = order::Wanted {
         product: ProductId::new("heart").unwrap(),
         sku: Sku::new("heart-red").unwrap(),
@@ -150,6 +150,11 @@ async fn cancelled_while_captured(steps: &Steps) {
     for (n, command) in (10..).zip(commands) {
         steps.shop.order.execute(&ORDER, command, request(n)).await.unwrap();
     }
+}
+
+/// The same, its payment captured meanwhile: the order does not know of that yet.
+async fn cancelled_while_captured(steps: &Steps) {
+    cancelled_while_paying(steps).await;
     let key = derive(PAYMENT.0, "authorize", &[]);
     let (method, reference, at) = ("tok".into(), "cap".into(), Timestamp::UNIX_EPOCH);
     let ask = payment::Command::Request { order: ORDER, buyer: BUYER, amount: gbp(500), method, key };
@@ -170,4 +175,23 @@ async fn an_order_that_is_paid_while_it_is_being_closed_gives_the_money_back() {
     let closed = steps.shop.order.inspect(&ORDER, |seen| seen.state.situation().terminal()).await.unwrap();
     let refunded = steps.shop.payment.inspect(&PAYMENT, |seen| seen.state.details().unwrap().refunded_or_pending());
     assert_eq!((closed, refunded.await.unwrap()), (true, gbp(500)), "{:?}", log.read_all(Position::START, 99).await);
+}
+
+#[tokio::test]
+async fn an_order_that_is_closed_before_its_payment_was_asked_for_is_never_charged() {
+    let steps = node(Arc::new(MemoryStore::new(Arc::new(ManualClock::default()))));
+    cancelled_while_paying(&steps).await;
+    steps.drive_order(ORDER, Until::Settled).await.unwrap();
+    // The one who recorded the payment on the order comes to ask for it only now.
+    let ask = payment::Command::Request {
+        order: ORDER,
+        buyer: BUYER,
+        amount: gbp(500),
+        method: "tok".into(),
+        key: derive(PAYMENT.0, "authorize", &[]),
+    };
+    let asked = steps.shop.payment.execute(&PAYMENT, ask, request(30)).await.unwrap();
+    assert_eq!(asked.events, []);
+    let seen = steps.shop.payment.inspect(&PAYMENT, |seen| seen.state.details().unwrap().situation.clone()).await;
+    assert_eq!(seen.unwrap(), payment::Situation::Cancelled { authorization: None });
 }

@@ -46,6 +46,19 @@ pub enum Command {
     },
     /// Let nothing be taken.
     Cancel,
+    /// Let nothing be taken, though nobody has asked for it yet: whoever is still about to ask finds it called off.
+    Forestall {
+        /// The order that is not to be paid.
+        order: OrderId,
+        /// Who would have paid.
+        buyer: MemberId,
+        /// How much.
+        amount: Money,
+        /// The provider's token for the buyer's method.
+        method: String,
+        /// The idempotency key of the authorization.
+        key: Uuid,
+    },
     /// The provider let go of what was set aside.
     RecordVoided,
     /// Let this much be given back. A refund that failed may be asked for again under another key.

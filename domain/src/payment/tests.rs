@@ -181,6 +181,16 @@ fn late_and_repeated_notices_change_nothing() {
 }
 
 #[test]
+fn a_payment_can_be_called_off_before_anybody_asks_for_it() {
+    let forestall =
+        || Command::Forestall { order: ORDER, buyer: BUYER, amount: gbp(1000), method: "tok_1".into(), key: KEY };
+    given::<Payment>([]).when(forestall()).then([requested(), cancelled()]);
+    after([cancelled()]).when(request_with(gbp(1000), "tok_1")).then_nothing();
+    after([authorized()]).when(forestall()).then([cancelled()]);
+    after([captured()]).when(forestall()).then_rejected(&Rejection::AlreadyCaptured { captured: gbp(1000) });
+}
+
+#[test]
 fn captured_money_cannot_be_cancelled_only_refunded() {
     after([captured()]).when(Command::Cancel).then_rejected(&Rejection::AlreadyCaptured { captured: gbp(1000) });
     after([captured()]).when(refund(1, 1000, 1)).then([refund_requested(1, 1000, 1)]);
@@ -283,6 +293,7 @@ fn commands() -> impl Strategy<Value = Command> {
         Just(record_captured()),
         Just(record_declined()),
         Just(Command::Cancel),
+        Just(Command::Forestall { order: ORDER, buyer: BUYER, amount: gbp(1000), method: "tok_1".into(), key: KEY }),
         Just(Command::RecordVoided),
         (0_u128..4, amount, 0_u128..8).prop_map(|(n, amount, key)| Command::Refund {
             refund: refund_id(n),

@@ -91,3 +91,6 @@ pub fn loose(log: &[Fact]) -> Loose {
         held: stock::held(log, &mut findings),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,14 @@ pub(super) fn check(log: &[Fact], stock: &Stock, money: &Money, findings: &mut F
     let before: BTreeMap<&str, BTreeSet<&str>> =
         BEFORE.iter().map(|(kind, before)| (*kind, before.iter().copied().collect())).collect();
     let mut orders = Orders::default();
-    for fact in log.iter().filter(|fact| fact.category() == "order") {
+    for fact in log {
+        if fact.kind == "payment.requested" {
+            let closed = orders.0.get(fact.text("/order")).is_none_or(|order| order.last == "closed");
+            findings.expect(!closed, "nothing is charged for an order that is over", &[&fact.stream], || fact.line());
+        }
+        if fact.category() != "order" {
+            continue;
+        }
         let order = orders.0.entry(fact.subject().to_owned()).or_default();
         let kind = fact.kind.trim_start_matches("order.");
         let fits = before.get(kind).is_some_and(|before| match order.last.as_str() {
