@@ -104,7 +104,8 @@ fn gbp(amount: i64) -> Money {
 }
 
 /// A node on this log.
-fn node(store: Arc<dyn EventStore>) -> Steps {
+fn node(store: impl EventStore) -> Steps {
+    let store: Arc<dyn EventStore> = Arc::new(store);
     let keys: Arc<dyn Keys> = Arc::new(MemoryKeys::new(1));
     let clock = Arc::new(ManualClock::default());
     let (shop, lanes) = Shop::open(&store, &keys, clock, &Limits::default());
@@ -167,10 +168,10 @@ async fn cancelled_while_captured(steps: &Steps) {
 #[tokio::test]
 async fn an_order_that_is_paid_while_it_is_being_closed_gives_the_money_back() {
     let log = MemoryStore::new(Arc::new(ManualClock::default()));
-    let other = node(Arc::new(log.clone()));
+    let other = node(log.clone());
     cancelled_while_captured(&other).await;
     let overtaken = Some((other.clone(), ORDER, PAYMENT));
-    let steps = node(Arc::new(Overtaking { log: log.clone(), other: Mutex::new(overtaken) }));
+    let steps = node(Overtaking { log: log.clone(), other: Mutex::new(overtaken) });
     steps.drive_order(ORDER, Until::Settled).await.unwrap();
     let closed = steps.shop.order.inspect(&ORDER, |seen| seen.state.situation().terminal()).await.unwrap();
     let refunded = steps.shop.payment.inspect(&PAYMENT, |seen| seen.state.details().unwrap().refunded_or_pending());
@@ -179,7 +180,7 @@ async fn an_order_that_is_paid_while_it_is_being_closed_gives_the_money_back() {
 
 #[tokio::test]
 async fn an_order_that_is_closed_before_its_payment_was_asked_for_is_never_charged() {
-    let steps = node(Arc::new(MemoryStore::new(Arc::new(ManualClock::default()))));
+    let steps = node(MemoryStore::new(Arc::new(ManualClock::default())));
     cancelled_while_paying(&steps).await;
     steps.drive_order(ORDER, Until::Settled).await.unwrap();
     // The one who recorded the payment on the order comes to ask for it only now.
