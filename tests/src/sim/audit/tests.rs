@@ -84,7 +84,7 @@ fn an_order_without_an_end_and_money_without_an_order_are_told() {
     let line = json!({"sku": "x", "quantity": 1, "unit_price": {"amount": 5}, "amount": {"amount": 5}});
     let body = json!({"buyer": BUYER, "lines": [line], "subtotal": {"amount": 5}, "discount": {"amount": 0}, "total": {"amount": 5}});
     let placed = ("order-a", "order.placed", body);
-    assert_eq!(broken(&[placed.clone()]), ["every order reaches an end"]);
+    assert_eq!(broken(std::slice::from_ref(&placed)), ["every order reaches an end"]);
     let refused = ("order-a", "order.refused", json!({}));
     let closed = ("order-a", "order.closed", json!({}));
     assert_eq!(broken(&[placed.clone(), refused, closed.clone()]), [""; 0]);
