@@ -172,7 +172,9 @@ pub(crate) enum Work<D: Decider> {
 /// A look at a state, or the reason why there is none.
 pub(crate) type Inspect<D> = Box<dyn FnOnce(Result<Seen<'_, D>, Error<<D as Decider>::Rejection>>) + Send>;
 pub(crate) type Answered<D> = Result<Outcome<<D as Decider>::Event>, Error<<D as Decider>::Rejection>>;
-pub(crate) type Answer<D> = oneshot::Sender<Answered<D>>;
+/// Takes what a command came to, and the durable state that it was answered from.
+pub(crate) type Answer<D> =
+    Box<dyn FnOnce(Result<(Outcome<<D as Decider>::Event>, Seen<'_, D>), Error<<D as Decider>::Rejection>>) + Send>;
 
 /// A durable state, as [`Desk::inspect`] shows it.
 pub struct Seen<'a, D: Decider> {
@@ -206,9 +208,28 @@ impl<D: Decider> Desk<D> {
     /// An [`Error`]; only [`store::Error::Unknown`] leaves open whether it had an effect, and sending the same
     /// request again settles that.
     pub async fn execute(&self, id: &D::Id, command: D::Command, request: Request) -> Answered<D> {
-        let (answer, answered) = oneshot::channel();
+        Ok(self.execute_and_look(id, command, request, |_| ()).await?.0)
+    }
+
+    /// The same, with a look at the durable state that the answer was read from: one way to the lane instead of two.
+    /// Commands that were decided together with this one are in that state, too.
+    ///
+    /// # Errors
+    /// As [`Desk::execute`].
+    pub async fn execute_and_look<T: Send + 'static>(
+        &self,
+        id: &D::Id,
+        command: D::Command,
+        request: Request,
+        look: impl FnOnce(Seen<'_, D>) -> T + Send + 'static,
+    ) -> Result<(Outcome<D::Event>, T), Error<D::Rejection>> {
+        let (tell, told) = oneshot::channel();
+        let answer: Answer<D> = Box::new(move |answered| {
+            // The asker may have gone; the effect stays.
+            let _gone = tell.send(answered.map(|(outcome, seen)| (outcome, look(seen))));
+        });
         self.hand_in(id, Work::Execute { command, request, answer })?;
-        answered.await.unwrap_or(Err(Error::Closed))
+        told.await.unwrap_or(Err(Error::Closed))
     }
 
     /// Looks at the durable state of one aggregate.

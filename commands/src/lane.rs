@@ -101,7 +101,7 @@ impl<D: Decider> Lane<D> {
     pub async fn step(&mut self) -> bool {
         let mut jobs = Vec::new();
         let taken = self.mailbox.recv_many(&mut jobs, self.limits.batch_commands_max).await;
-        let mut piles = sort(jobs);
+        let mut piles: Vec<_> = sort(jobs).into_iter().filter_map(|pile| self.glance(pile)).collect();
         for _ in 0..self.limits.conflict_rounds_max {
             if piles.is_empty() {
                 break;
@@ -112,6 +112,18 @@ impl<D: Decider> Lane<D> {
             pile.fail(&Error::Contention);
         }
         taken > 0
+    }
+
+    /// Answers looks at a state in memory at once; gives back a pile with anything more to do.
+    fn glance(&mut self, pile: Pile<D>) -> Option<Pile<D>> {
+        if !pile.is_empty() || !self.store.sole_writer() {
+            return Some(pile);
+        }
+        let Some(entry) = self.states.get(&pile.id) else { return Some(pile) };
+        for inspect in pile.inspects {
+            inspect(Ok(entry.seen()));
+        }
+        None
     }
 
     /// Decides and appends once. Answers what it can and gives back what needs another round.
@@ -230,8 +242,7 @@ impl<D: Decider> Lane<D> {
                     continue;
                 }
             };
-            // The asker may have gone; the effect stays.
-            let _gone = decided.answer.send(answered);
+            (decided.answer)(answered.map(|outcome| (outcome, entry.seen())));
         }
         for inspect in pile.inspects {
             inspect(Ok(entry.seen()));

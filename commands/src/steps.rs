@@ -27,6 +27,7 @@ mod returning;
 
 pub use money::PayError;
 pub use notices::{carrier_notices, provider_notices};
+pub use order::Look;
 
 /// How far a process came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

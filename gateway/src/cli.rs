@@ -23,7 +23,23 @@ use crate::{
 
 /// An event-sourced commerce engine.
 #[derive(Debug, Parser)]
-#[command(name = "cartulary", version, about, long_about = None)]
+#[command(
+    name = "cartulary",
+    version,
+    about,
+    long_about = None,
+    after_help = "\
+Examples:
+  cartulary demo                                     a shop with real orders, and lines to try
+  cartulary serve --data shop                        a shop of your own, until Ctrl-C
+  export CARTULARY_TOKEN=$(cartulary token --role operator --data shop)
+  cartulary import --orders orders.csv.gz            replay a retailer's year
+  cartulary bench --skus 1                           a flash sale
+
+Settings come from --config FILE (TOML), then CARTULARY_* variables, then --set NAME=VALUE, then flags.
+What is logged: CARTULARY_LOG, e.g. info or gateway=debug.
+Exit codes: 0 all well, 1 something failed while running, 2 the command line or the configuration is wrong."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -149,8 +149,7 @@ impl<D: Decider> Pile<D> {
     /// Answers everything with an error.
     pub(super) fn fail(self, error: &Error<D::Rejection>) {
         for decided in self.decided {
-            // The asker may have gone.
-            let _gone = decided.answer.send(Err(error.clone()));
+            (decided.answer)(Err(error.clone()));
         }
         for inspect in self.inspects {
             inspect(Err(error.clone()));

@@ -23,23 +23,58 @@ enum Came {
     Done(Progress),
 }
 
+/// An order as it was looked at: what is due, and whatever else the one who looked wanted to know.
+#[derive(Debug)]
+pub struct Look<T> {
+    next: Next<Step>,
+    due: Due,
+    /// What the one who looked wanted to know.
+    pub seen: T,
+}
+
+impl<T> Look<T> {
+    /// Looks at an order as it is at `now`.
+    pub fn at(
+        id: OrderId,
+        now: jiff::Timestamp,
+        seen: &Seen<'_, Order>,
+        look: impl FnOnce(&Seen<'_, Order>) -> T,
+    ) -> Self {
+        Self { next: process::next(seen.state, now), due: due(id, seen, now), seen: look(seen) }
+    }
+}
+
 impl Steps {
     /// Drives an order as far as `until` says.
     ///
     /// # Errors
     /// [`Failure`] when a step could not be finished now; drive again later.
     pub async fn drive_order(&self, id: OrderId, until: Until) -> Result<Progress, Failure> {
+        let first = self.look_at(id, |_| ()).await?;
+        Ok(self.drive_order_on(id, until, first, |_| ()).await?.0)
+    }
+
+    /// The same for an order that was just looked at. Answers what `look` saw of it at last.
+    ///
+    /// # Errors
+    /// As [`Steps::drive_order`].
+    pub async fn drive_order_on<T: Send + 'static>(
+        &self,
+        id: OrderId,
+        until: Until,
+        first: Look<T>,
+        look: impl Fn(&Seen<'_, Order>) -> T + Copy + Send + 'static,
+    ) -> Result<(Progress, T), Failure> {
+        let mut looked = first;
         for _ in 0..STEPS_MAX {
-            let now = self.shop.clock.now();
-            let look = move |seen: Seen<'_, Order>| (process::next(seen.state, now), due(id, &seen, now));
-            let (next, due) = self.shop.order.inspect(&id, look).await?;
+            let Look { next, due, seen } = looked;
             let step = match next {
-                Next::Done => return Ok(Progress::Waiting { until: None }),
-                Next::Await { until } => return Ok(Progress::Waiting { until }),
+                Next::Done => return Ok((Progress::Waiting { until: None }, seen)),
+                Next::Await { until } => return Ok((Progress::Waiting { until }, seen)),
                 Next::Do(step) => step,
             };
             if until == Until::Reserved && !eager(&step) {
-                return Ok(Progress::Waiting { until: Some(now) });
+                return Ok((Progress::Waiting { until: Some(due.now) }, seen));
             }
             let name = step.name();
             let came = match step {
@@ -50,27 +85,48 @@ impl Steps {
                 | Step::Follow { .. } => self.goods(due, step).await?,
                 _ => self.money(due, step).await?,
             };
-            match came {
-                Came::Record(Command::RecordReserved { allocations }) => {
-                    self.record_reserved(due, allocations).await?;
-                }
-                Came::Record(Command::Close) => {
-                    // Everything that was held *when it was looked at* is let go. Money that was recorded since is
-                    // not: then look again.
-                    let request = Request { if_match: Some(due.revision), ..due.request(name, b"order") };
-                    match self.shop.order.execute(&id, Command::Close, request).await {
-                        Ok(_) | Err(Error::Stale { .. }) => {}
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                Came::Record(command) => {
-                    self.shop.order.execute(&id, command, due.request(name, b"order")).await?;
-                }
-                Came::Done(Progress::Moved) => {}
-                Came::Done(waiting) => return Ok(waiting),
-            }
+            looked = match came {
+                Came::Record(command) => self.record(due, name, command, look).await?,
+                Came::Done(Progress::Moved) => self.look_at(id, look).await?,
+                Came::Done(waiting) => return Ok((waiting, seen)),
+            };
         }
         Err(Failure(format!("order {id} did not settle within {STEPS_MAX} steps")))
+    }
+
+    async fn look_at<T: Send + 'static>(
+        &self,
+        id: OrderId,
+        look: impl FnOnce(&Seen<'_, Order>) -> T + Send + 'static,
+    ) -> Result<Look<T>, Failure> {
+        let now = self.shop.clock.now();
+        Ok(self.shop.order.inspect(&id, move |seen| Look::at(id, now, &seen, look)).await?)
+    }
+
+    /// Records what a step came to, and looks at the order again.
+    async fn record<T: Send + 'static>(
+        &self,
+        due: Due,
+        step: &'static str,
+        command: Command,
+        look: impl Fn(&Seen<'_, Order>) -> T + Copy + Send + 'static,
+    ) -> Result<Look<T>, Failure> {
+        let (id, now, request) = (due.order, self.shop.clock.now(), due.request(step, b"order"));
+        let again = move |seen: Seen<'_, Order>| Look::at(id, now, &seen, look);
+        match command {
+            Command::RecordReserved { allocations } => self.record_reserved(due, allocations, again).await,
+            Command::Close => {
+                // Everything that was held *when it was looked at* is let go. Money that was recorded since is not:
+                // then look again.
+                let request = Request { if_match: Some(due.revision), ..request };
+                match self.shop.order.execute_and_look(&id, Command::Close, request, again).await {
+                    Ok((_, looked)) => Ok(looked),
+                    Err(Error::Stale { .. }) => self.look_at(id, look).await,
+                    Err(error) => Err(error.into()),
+                }
+            }
+            command => Ok(self.shop.order.execute_and_look(&id, command, request, again).await?.1),
+        }
     }
 
     /// Runs a step that moves goods.

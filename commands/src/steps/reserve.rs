@@ -1,8 +1,8 @@
 //! Reserving all lines of an order or none, releasing, claiming.
 //!
 //! The first round reserves all SKUs at once. Two carts that cross (one has x and wants y, the other has y and
-//! wants x) would both be refused then, though one of them could be served. So a refusal that is owed to
-//! an order which is itself still being reserved is tried once more, one SKU after another in SKU order,
+//! wants x) would both be refused then, though one of them could be served. So a refusal that is owed to an order
+//! which is itself still being reserved, or has just let go, is tried once more, one SKU after another in SKU order,
 //! waiting for such orders to be decided. Whoever waits holds only lower SKUs, so nobody waits in a circle.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -53,8 +53,8 @@ impl Steps {
         };
         self.release(due, "first", held.iter().map(|(sku, _)| sku)).await?;
         if units.len() > 1 {
-            let undecided = refused.iter().map(|(sku, ..)| self.held_by_undecided(sku, due.order));
-            if try_join_all(undecided).await?.into_iter().all(|yes| yes) {
+            let chances = refused.iter().map(|(sku, quantity, _)| self.may_be_had(sku, *quantity, due.order));
+            if try_join_all(chances).await?.into_iter().all(|yes| yes) {
                 return self.reserve_in_order(due, units, expires_at).await;
             }
         }
@@ -78,7 +78,7 @@ impl Steps {
                         break;
                     }
                     Err(why) => {
-                        if waits == WAITS_MAX || !self.held_by_undecided(sku, due.order).await? {
+                        if waits == WAITS_MAX || !self.may_be_had(sku, *quantity, due.order).await? {
                             self.release(due, "second", held.iter().map(|(sku, _)| sku)).await?;
                             return Ok(Err(refusal(sku, *quantity, &why)));
                         }
@@ -138,30 +138,49 @@ impl Steps {
         if revision == due.revision { Ok(()) } else { Err(Failure(format!("order {} has moved on", due.order))) }
     }
 
-    /// Records that everything is reserved. If the order has been carried on without this driver, to where it needs
-    /// no hold any more, what this driver has reserved is let go.
-    pub(super) async fn record_reserved(&self, due: Due, allocations: Arc<[SkuAllocation]>) -> Result<(), Failure> {
+    /// Records that everything is reserved, and looks at the order. If it has been carried on without this driver, to
+    /// where it needs no hold any more, what this driver has reserved is let go.
+    pub(super) async fn record_reserved<T: Send + 'static>(
+        &self,
+        due: Due,
+        allocations: Arc<[SkuAllocation]>,
+        look: impl FnOnce(Seen<'_, order::Order>) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
         let skus: Vec<Sku> = allocations.iter().map(|held| held.sku.clone()).collect();
         let record = order::Command::RecordReserved { allocations };
-        let recorded = self.shop.order.execute(&due.order, record, due.request("reserve", b"order")).await;
-        if recorded.as_ref().is_ok_and(|outcome| !outcome.replayed && !outcome.events.is_empty()) {
-            return Ok(());
+        let request = due.request("reserve", b"order");
+        let recorded = self.shop.order.execute_and_look(&due.order, record, request, look).await;
+        if !recorded.as_ref().is_ok_and(|(outcome, _)| !outcome.replayed && !outcome.events.is_empty()) {
+            self.release_if_past(due, &skus).await?;
         }
+        recorded.map(|(_, looked)| looked).map_err(Failure::from)
+    }
+
+    /// Lets go of what an order holds that needs no hold any more.
+    async fn release_if_past(&self, due: Due, skus: &[Sku]) -> Result<(), Failure> {
         let past = |seen: Seen<'_, order::Order>| {
             use Situation as S;
             let situation = seen.state.situation();
             situation.terminal() || matches!(situation, S::Confirmed | S::Delivering { .. } | S::Ending { .. })
         };
         if self.shop.order.inspect(&due.order, past).await? {
-            self.release(due, "overtaken", &skus).await?;
+            self.release(due, "overtaken", skus).await?;
         }
-        recorded.map(|_| ()).map_err(Failure::from)
+        Ok(())
     }
 
-    /// Whether one of the newest holders of a SKU is an order that is still being reserved.
-    async fn held_by_undecided(&self, sku: &Sku, but: OrderId) -> Result<bool, Failure> {
-        let newest = self.shop.stock.inspect(sku, |seen| seen.state.newest_holders(HOLDERS_MAX).collect::<Vec<_>>());
-        for holder in newest.await?.into_iter().filter(|holder| *holder != but) {
+    /// Whether a SKU that was refused may be had all the same: one of its newest holders is an order that is still
+    /// being reserved, or has let go of it since.
+    async fn may_be_had(&self, sku: &Sku, quantity: u32, but: OrderId) -> Result<bool, Failure> {
+        let look = move |seen: Seen<'_, Stock>| {
+            let holders: Vec<_> = seen.state.newest_holders(HOLDERS_MAX).collect();
+            (seen.state.available() >= quantity, holders)
+        };
+        let (free, newest) = self.shop.stock.inspect(sku, look).await?;
+        if free {
+            return Ok(true);
+        }
+        for holder in newest.into_iter().filter(|holder| *holder != but) {
             let undecided = |seen: Seen<'_, order::Order>| {
                 matches!(seen.state.situation(), Situation::Placed | Situation::Reviving)
             };

@@ -45,6 +45,14 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// What `bench` is told.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cartulary bench                           orders over 1,000 products, 64 callers, 10 seconds
+  cartulary bench --skus 1 --callers 256    everybody wants the same thing
+  cartulary bench --paid --seconds 60       orders that go on to their delivery
+  cartulary bench --json | jq .orders_per_second
+
+It lists products bench-0, bench-1, … and places real orders for them: point it at a shop that may have those.")]
 pub(super) struct Args {
     #[command(flatten)]
     shop: Address,

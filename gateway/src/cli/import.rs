@@ -32,6 +32,14 @@ use super::client;
 
 /// What `import` is told.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cartulary import --orders orders.csv.gz --rejects refused.csv
+  cartulary import --orders orders.csv.gz --limit 100           a taste
+  cartulary import --orders orders.csv.gz --resume-file done    goes on where it was cut off
+
+Every row ends as sold, returned or refused with a reason, and the classes sum to the file. Importing the same file again
+does nothing twice.")]
 pub(super) struct Args {
     /// The invoice lines: CSV with the columns InvoiceNo, StockCode, Description, Quantity, InvoiceDate, UnitPrice,
     /// CustomerID and Country; plain or gzip.

@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
-use commands::{desk::Error, steps::Until};
+use commands::{
+    desk::{Error, Seen},
+    steps::{Look, Until},
+};
 use domain::{
     decider::Decider as _,
     ids::{MemberId, OrderId, PaymentId, Region},
@@ -16,7 +19,7 @@ use domain::{
     payment,
 };
 use proto::v1;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -75,15 +78,19 @@ pub(super) async fn place(
         // refused by its rules unless the same request has placed one before.
         Err(status) => Some(status),
     };
-    match (context.shop.order.execute(&order, Command::Place(Box::new(place)), request).await, refused) {
-        (Ok(_), _) => {}
+    let (place, now) = (Command::Place(Box::new(place)), context.now());
+    let look = move |seen: Seen<'_, Order>| Look::at(order, now, &seen, move |seen| reserved(order, seen));
+    let first = match (context.shop.order.execute_and_look(&order, place, request, look).await, refused) {
+        (Ok((_, first)), _) => first,
         (Err(Error::Rejected(order::Rejection::NoLines)), Some(status)) => return Err(status),
         (Err(error), _) => {
             return Err(refusal::of(error, |why| rejected(&why, order, Reason::OrderNotPayable)));
         }
+    };
+    match drive(context, order, first, deadline).await? {
+        Some(response) => Ok(response),
+        None => answer(context, order).await,
     }
-    drive(context, order, deadline).await?;
-    answer(context, order).await
 }
 
 /// Whom the order is for.
@@ -116,13 +123,20 @@ pub(in crate::services) fn method(method: &str) -> Result<Option<String>, Status
     }
 }
 
-/// Reserves, or lets it be refused. What cannot be done now is tried again while there is time.
-async fn drive(context: &Context, order: OrderId, deadline: Instant) -> Result<(), Status> {
+/// Reserves, or lets it be refused. What cannot be done now is tried again while there is time. Answers what
+/// [`reserved`] says of the order at last.
+async fn drive(
+    context: &Context,
+    order: OrderId,
+    first: Look<Option<v1::ProcessOrderResponse>>,
+    deadline: Instant,
+) -> Result<Option<v1::ProcessOrderResponse>, Status> {
     let until = envelope::before(deadline, MARGIN);
+    let look = move |seen: &Seen<'_, Order>| reserved(order, seen);
+    let mut driven = timeout_at(until, context.steps.drive_order_on(order, Until::Reserved, first, look)).await;
     loop {
-        let driven = tokio::time::timeout_at(until, context.steps.drive_order(order, Until::Reserved)).await;
         match driven {
-            Ok(Ok(_)) => return Ok(()),
+            Ok(Ok((_, response))) => return Ok(response),
             Ok(Err(failure)) => tracing::debug!(%failure, %order, "a step will be tried again"),
             Err(_elapsed) => return Err(pending(order)),
         }
@@ -130,6 +144,8 @@ async fn drive(context: &Context, order: OrderId, deadline: Instant) -> Result<(
             return Err(pending(order));
         }
         tokio::time::sleep(AGAIN_AFTER).await;
+        let again = timeout_at(until, context.steps.drive_order(order, Until::Reserved)).await;
+        driven = again.map(|driven| driven.map(|progress| (progress, None)));
     }
 }
 
@@ -138,18 +154,18 @@ fn pending(order: OrderId) -> Status {
     status(Reason::OrderPending, message, [("order_id", order.to_string())])
 }
 
-/// What the order came to when its stock was held or refused, whatever has happened to it since.
-async fn answer(context: &Context, order: OrderId) -> Result<v1::ProcessOrderResponse, Status> {
-    let look = move |seen: commands::desk::Seen<'_, Order>| match (seen.state.situation(), seen.state.placed()) {
+/// The answer, if nothing has happened since everything was held.
+fn reserved(order: OrderId, seen: &Seen<'_, Order>) -> Option<v1::ProcessOrderResponse> {
+    match (seen.state.situation(), seen.state.placed()) {
         (Situation::Unpaid, Some(placed)) if seen.revision == decided_at(placed) => {
             Some(response(order, placed, seen.revision, seen.position.0))
         }
         _ => None,
-    };
-    let looked = context.shop.order.inspect(&order, look).await;
-    if let Some(response) = looked.map_err(|error| refusal::of(error, |why| refusal::unexpected(&why)))? {
-        return Ok(response);
     }
+}
+
+/// What the order came to when its stock was held or refused, whatever has happened to it since.
+async fn answer(context: &Context, order: OrderId) -> Result<v1::ProcessOrderResponse, Status> {
     let past = context.past::<Order>(&order, |past| !undecided(past)).await?;
     match (past.state.placed(), &past.last) {
         (Some(placed), Some(order::Event::Reserved(_) | order::Event::CouponHeld(_))) if !undecided(&past) => {
