@@ -19,6 +19,7 @@ use super::{faults::lock, report, report::Report};
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo sim",
+    verbatim_doc_comment,
     after_help = "\
 Examples:
   cargo sim 7                       one seed, with a table of its commands, answers, faults and events
