@@ -24,7 +24,7 @@ use super::{
 
 const CRASH_PROVIDER: f64 = 0.015;
 const CRASH_CARRIER: f64 = 0.025;
-const CRASH_NOTICE: f64 = 0.004;
+const CRASH_NOTICE: f64 = 0.008;
 
 /// The world outside of the shop.
 #[derive(Clone)]
