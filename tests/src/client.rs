@@ -57,11 +57,16 @@ pub struct Client {
 impl Client {
     /// Connects to a shop with a token.
     pub async fn connect(addr: SocketAddr, member: MemberId, token: &str) -> Self {
+        Self::try_connect(addr, member, token).await.expect("the shop is open")
+    }
+
+    /// The same; `None` when nobody listens.
+    pub async fn try_connect(addr: SocketAddr, member: MemberId, token: &str) -> Option<Self> {
         let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("an address is a URL");
-        let channel = endpoint.connect_timeout(Duration::from_secs(10)).connect().await.expect("the shop is open");
+        let channel = endpoint.connect_timeout(Duration::from_secs(10)).connect().await.ok()?;
         let bearer = Bearer(format!("Bearer {token}").parse().expect("a token is ASCII"));
         let rpc = || InterceptedService::new(channel.clone(), bearer.clone());
-        Self {
+        Some(Self {
             member,
             catalog: CatalogServiceClient::new(rpc()),
             orders: OrderServiceClient::new(rpc()),
@@ -71,7 +76,7 @@ impl Client {
             returns: ReturnServiceClient::new(rpc()),
             reports: ReportServiceClient::new(rpc()),
             echo: EchoServiceClient::new(rpc()),
-        }
+        })
     }
 }
 

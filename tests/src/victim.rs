@@ -3,34 +3,48 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     time::{Duration, Instant},
 };
 
-use crate::client::Client;
 use domain::ids::MemberId;
+use tempfile::NamedTempFile;
 
 /// How long the binary may take to listen, under `strace` on a busy machine.
 const START_MAX: Duration = Duration::from_secs(60);
 /// How long it may take to end after it was told to.
 const END_MAX: Duration = Duration::from_secs(30);
 
-/// Which system calls fail, and how, in `strace`'s own words.
+/// What is set otherwise than by default: a WAL so small that it is copied in the middle of a burst, and a runner that
+/// does not wait long before it takes over what a dead gateway has begun.
+const SETTINGS: [&str; 4] = [
+    "store.checkpoint_wal_bytes=262144",
+    "store.restart_wal_bytes=524288",
+    "views.checkpoint_wal_bytes=524288",
+    "runner.eager_grace=200ms",
+];
+
+/// Which system calls on which files are watched, and what becomes of them, in `strace`'s own words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The system calls, e.g. `pwrite64`.
     pub calls: &'static str,
-    /// What becomes of them, e.g. `signal=KILL` or `error=EIO`.
-    pub effect: &'static str,
-    /// Which of them, counted per thread, e.g. `17` or `17+`.
-    pub when: String,
+    /// The files in the shop's folder.
+    pub files: Vec<&'static str>,
+    /// What becomes of them, e.g. `signal=KILL:when=17`; counted per thread and kind of call, and only on these files.
+    /// Nothing if they are only to be seen.
+    pub effect: Option<String>,
 }
 
 /// A running shop.
+#[derive(Debug)]
 pub struct Victim {
     child: Child,
+    /// What `strace` saw, if it looks on.
+    seen: Option<NamedTempFile>,
     /// Where it listens.
     pub addr: SocketAddr,
 }
@@ -54,26 +68,20 @@ pub fn can_inject() -> bool {
 }
 
 impl Victim {
-    /// Starts the binary on a folder, with or without a fault. `None` when it ended before it listened.
+    /// Starts the binary on a folder, with or without a fault.
+    ///
+    /// # Errors
+    /// How it ended, when that was before it listened.
     ///
     /// # Panics
     /// When it neither listens nor ends.
-    #[must_use]
-    pub fn start(folder: &Path, fault: Option<&Fault>) -> Option<Self> {
-        let mut command = match fault {
-            None => Command::new(binary()),
-            Some(Fault { calls, effect, when }) => {
-                let mut command = Command::new("strace");
-                let trace = format!("trace={calls}");
-                let inject = format!("inject={calls}:{effect}:when={when}");
-                // -D: the shop itself is our child, the tracer stands beside it.
-                command.args(["-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
-                command.arg(binary());
-                command
-            }
-        };
+    pub fn start(folder: &Path, fault: Option<&Fault>) -> Result<Self, ExitStatus> {
+        let (mut command, seen) = fault.map_or_else(|| (Command::new(binary()), None), |fault| watched(folder, fault));
         command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(folder);
-        command.env("RUST_LOG", "error").stdout(Stdio::piped()).stderr(Stdio::null());
+        for setting in SETTINGS {
+            command.args(["--set", setting]);
+        }
+        command.env("CARTULARY_LOG", "error").stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("the binary starts");
         let mut out = BufReader::new(child.stdout.take().expect("its output"));
         let (told, listening) = mpsc::channel();
@@ -85,17 +93,34 @@ impl Victim {
         });
         let line = listening.recv_timeout(START_MAX).expect("it listens or ends").expect("its output reads");
         if line.is_empty() {
-            child.wait().expect("it has ended");
-            return None;
+            return Err(child.wait().expect("it has ended"));
         }
         let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
         let addr = line["listening"].as_str().and_then(|addr| addr.parse().ok()).expect("an address");
-        Some(Self { child, addr })
+        Ok(Self { child, seen, addr })
+    }
+
+    /// The calls that `strace` has seen so far, one line each.
+    ///
+    /// # Panics
+    /// When it does not look on.
+    #[must_use]
+    pub fn seen(&self) -> String {
+        let seen = self.seen.as_ref().expect("it is watched");
+        String::from_utf8_lossy(&std::fs::read(seen.path()).expect("what strace wrote")).into_owned()
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Panics
+    /// When the system does not know.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is our child")
     }
 
     /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        self.ended().is_none()
     }
 
     /// Kills it and waits for its end.
@@ -121,12 +146,6 @@ impl Victim {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
-
-    /// Clients of its staff.
-    pub async fn operator(&self, folder: &Path) -> Client {
-        let member = MemberId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
-        Client::connect(self.addr, member, &token(folder, member, "operator")).await
-    }
 }
 
 impl Drop for Victim {
@@ -138,7 +157,39 @@ impl Drop for Victim {
     }
 }
 
-fn token(folder: &Path, member: MemberId, role: &str) -> String {
+/// The binary under `strace`, and where that writes what it sees.
+fn watched(folder: &Path, fault: &Fault) -> (Command, Option<NamedTempFile>) {
+    let seen = NamedTempFile::new().expect("a file");
+    let mut command = Command::new("strace");
+    // -D: the shop itself is our child, the tracer stands beside it.
+    command.args(["-D", "-f", "-qq", "-y", "-s", "0", "-o"]).arg(seen.path());
+    // With this, the other calls run at full speed; but strace's signals get lost.
+    if fault.effect.as_ref().is_none_or(|effect| !effect.starts_with("signal=")) {
+        command.arg("--seccomp-bpf");
+    }
+    command.arg("-e").arg(format!("trace={}", fault.calls));
+    for file in &fault.files {
+        command.arg("-P").arg(folder.join(file));
+    }
+    if let Some(effect) = &fault.effect {
+        command.arg("-e").arg(format!("inject={}:{effect}", fault.calls));
+    }
+    command.arg(binary());
+    (command, Some(seen))
+}
+
+/// Whether something was killed, rather than ended by itself.
+#[must_use]
+pub fn is_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(rustix::process::Signal::KILL.as_raw())
+}
+
+/// A token that the shop in a folder accepts.
+///
+/// # Panics
+/// When there is no shop.
+#[must_use]
+pub fn token(folder: &Path, member: MemberId, role: &str) -> String {
     let mut command = Command::new(binary());
     command.args(["token", "--role", role, "--member", &member.to_string(), "--data"]).arg(folder);
     let output = command.output().expect("a token");

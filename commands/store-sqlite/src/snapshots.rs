@@ -96,6 +96,8 @@ fn open(path: &Path, limits: &Limits) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(limits.busy_wait)?;
+    // The one connection needs no index file, for which a full disk would have no room.
+    conn.pragma_update(None, "locking_mode", "exclusive")?;
     conn.pragma_update(None, "journal_mode", "wal")?;
     conn.pragma_update(None, "synchronous", "off")?;
     conn.execute_batch(TABLE)?;

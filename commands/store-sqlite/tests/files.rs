@@ -223,9 +223,13 @@ async fn a_snapshot_from_the_future_or_with_a_flipped_bit_does_not_exist() {
     for (name, position) in [("fine", 3), ("flipped", 3), ("moved", 3), ("future", 4)] {
         store.save_snapshot(name, snapshot(position)).await.unwrap();
     }
+    assert!(!folder.path().join("snapshots.sqlite-shm").exists(), "a full disk would have no room for it");
+    drop(store);
     let conn = Connection::open(folder.path().join("snapshots.sqlite")).unwrap();
     conn.execute("UPDATE snapshots SET state = CAST('stale' AS BLOB) WHERE name = 'flipped'", []).unwrap();
     conn.execute("UPDATE snapshots SET revision = 2 WHERE name = 'moved'", []).unwrap();
+    drop(conn);
+    let store = open(folder.path()).unwrap();
     assert_eq!(store.load_snapshot("fine", 1).await.unwrap(), Some(snapshot(3)));
     for name in ["flipped", "moved", "future"] {
         assert_eq!(store.load_snapshot(name, 1).await.unwrap(), None, "{name}");

@@ -163,8 +163,14 @@ async fn fold(
     let mut engine = Engine::new(Arc::clone(&opened.log), Arc::clone(&opened.rows), views, config.engine);
     let positions = engine.positions();
     if config.projections {
-        // The first step finds out whether views and log belong together, before anybody asks anything.
-        engine.step().await?;
+        // The first step finds out whether views and log belong together, before anybody asks anything. Views that
+        // cannot be written now, on a full disk for one, must not keep the shop closed: the loop tries again.
+        match engine.step().await {
+            Err(projections::engine::Error::Views(error)) => {
+                tracing::warn!(%error, "the views cannot be folded yet; queries answer what they have");
+            }
+            done => drop(done?),
+        }
         let fold = loops::fold(engine, Arc::clone(&opened.log), rest.clone());
         tasks.spawn(async move {
             fold.await;

@@ -1,0 +1,61 @@
+//! What the program is told: its own words, and those that cargo and nextest say to every test.
+//!
+//! `--all` takes every system call instead of spread ones; `--only writes`, `moments`, `fsync` or `disk` runs one scenario.
+
+use std::collections::BTreeSet;
+
+/// The name of the one test that this program is to cargo and nextest.
+pub const NAME: &str = "faults";
+/// Options of cargo's own test harness that take a value; they mean nothing here.
+const WITH_VALUE: [&str; 6] = ["--format", "--test-threads", "--logfile", "--color", "--shuffle-seed", "-Z"];
+
+/// What is to be done.
+pub enum Task {
+    /// Run the scenarios.
+    Run(Arguments),
+    /// Say which tests there are.
+    List,
+    /// Nothing: others are meant.
+    Nothing,
+}
+
+/// How to run.
+pub struct Arguments {
+    /// Take every system call.
+    pub all: bool,
+    only: BTreeSet<String>,
+}
+
+impl Arguments {
+    /// Whether a scenario is to be run.
+    pub fn wants(&self, scenario: &str) -> bool {
+        self.only.is_empty() || self.only.contains(scenario)
+    }
+}
+
+/// Reads the arguments as cargo's own test harness would; what it does not know, it ignores.
+pub fn read(args: impl Iterator<Item = String>) -> Task {
+    let mut args = args;
+    let (mut all, mut list, mut ignored, mut exact) = (false, false, false, false);
+    let (mut only, mut filters, mut skips) = (BTreeSet::new(), Vec::new(), Vec::new());
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--all" => all = true,
+            "--only" => only.extend(args.next()),
+            "--list" => list = true,
+            "--ignored" => ignored = true,
+            "--exact" => exact = true,
+            "--skip" => skips.extend(args.next()),
+            option if WITH_VALUE.contains(&option) => drop(args.next()),
+            option if option.starts_with('-') => {}
+            _ => filters.push(arg),
+        }
+    }
+    let means = |filter: &String| if exact { filter == NAME } else { NAME.contains(filter.as_str()) };
+    let meant = (filters.is_empty() || filters.iter().any(means)) && !skips.iter().any(means);
+    match (ignored || !meant, list) {
+        (true, _) => Task::Nothing,
+        (false, true) => Task::List,
+        (false, false) => Task::Run(Arguments { all, only }),
+    }
+}
