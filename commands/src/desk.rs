@@ -31,8 +31,10 @@ pub struct Limits {
     pub lanes: NonZeroUsize,
     /// How many commands may wait in a lane's mailbox before more are refused.
     pub mailbox_max: usize,
-    /// How many commands are decided before an append.
+    /// How many commands are decided before an append, and how many may wait for streams that are being written.
     pub batch_commands_max: usize,
+    /// How many appends of one lane may be under way, each for other streams.
+    pub appends_max: NonZeroUsize,
     /// How many states each lane keeps in memory.
     pub states_max: NonZeroUsize,
     /// How often a command is decided anew after another writer's append.
@@ -49,6 +51,7 @@ impl Default for Limits {
             lanes: NonZeroUsize::new(2).unwrap_or(NonZeroUsize::MIN),
             mailbox_max: 16_384,
             batch_commands_max: 1_024,
+            appends_max: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
             states_max: NonZeroUsize::new(50_000).unwrap_or(NonZeroUsize::MIN),
             conflict_rounds_max: 8,
             load_events_max: 1_000,

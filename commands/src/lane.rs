@@ -1,9 +1,10 @@
-//! A lane: the owner of some streams' states, and the loop that turns waiting commands into one append.
+//! A lane: the owner of some streams' states, and the loop that turns waiting commands into few appends.
 //!
 //! A step takes what waits in the mailbox, sorts it by stream, decides each stream's commands one after another
-//! against the state in memory, appends all the streams' events in one call, and only then answers. Another
-//! writer's append, or a request that had its effect before, sends that stream's commands (and no others)
-//! through another round with a freshly loaded state.
+//! against the state in memory, and begins one append of all the streams' events; it answers when that is durable.
+//! Meanwhile other streams' commands are decided and written beside it; what comes for a stream that is being written
+//! waits, and makes up that stream's next part of an append. Another writer's append, or a request that had its effect
+//! before, sends that stream's commands (and no others) through another round with a freshly loaded state.
 
 use std::{
     collections::HashMap,
@@ -12,29 +13,25 @@ use std::{
 
 use bytes::Bytes;
 use domain::{decider::Decider, ids::EventId};
+use futures::{
+    StreamExt as _,
+    future::{BoxFuture, FutureExt as _},
+    stream::FuturesUnordered,
+};
 use lru::LruCache;
 use ports::{
     keys::Keys,
-    store::{Appended, EventStore, Position, Recorded, Refused, Revision, Snapshot},
+    store::{self, Appended, EventStore, Position, Refused, Revision, Snapshot},
 };
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
-use crate::{
-    codec,
-    desk::{Answered, Error, Job, Limits, Outcome, Seen, Stats},
-    request::Request,
-};
+use crate::desk::{Error, Job, Limits, Seen, Stats};
 
+mod history;
 mod pile;
 
-use pile::{Pile, Verdict};
-
-/// How many events are read at a time to rebuild an answer; hardly any request causes more.
-const REPLAY_PAGE: usize = 16;
-
-/// Requests that had their effect before, by the id of their first event.
-type Known<D> = Result<HashMap<Uuid, Recorded>, Error<<D as Decider>::Rejection>>;
+use history::History;
+use pile::Pile;
 
 /// The name of an aggregate's stream.
 pub(crate) fn stream_name<D: Decider>(id: &D::Id) -> String {
@@ -70,14 +67,25 @@ impl<D: Decider> Entry<D> {
     }
 }
 
+/// Streams with what was decided for each, and the state that it leads to.
+type Planned<D> = Vec<(Pile<D>, Entry<D>)>;
+/// What became of an append.
+type Written<D> = (Planned<D>, Result<Vec<Result<Appended, Refused>>, store::Error>);
+
 /// The owner of some streams' states. Somebody must [`Lane::run`] it, or call [`Lane::step`].
 pub struct Lane<D: Decider> {
     mailbox: mpsc::Receiver<Job<D>>,
-    store: Arc<dyn EventStore>,
+    history: History,
     keys: Arc<dyn Keys>,
     limits: Limits,
     stats: Arc<Stats>,
     states: LruCache<D::Id, Entry<D>>,
+    /// Appends under way; no two of them write the same stream.
+    writing: FuturesUnordered<BoxFuture<'static, Written<D>>>,
+    /// The streams that are being written, with what waits for each.
+    waiting: HashMap<D::Id, Pile<D>>,
+    /// How much waits in all of them.
+    parked: usize,
 }
 
 impl<D: Decider> Lane<D> {
@@ -89,7 +97,9 @@ impl<D: Decider> Lane<D> {
         stats: Arc<Stats>,
     ) -> Self {
         let states = LruCache::new(limits.states_max);
-        Self { mailbox, store, keys, limits, stats, states }
+        let (writing, waiting) = (FuturesUnordered::new(), HashMap::new());
+        let history = History { store, page: limits.load_events_max, stats: Arc::clone(&stats) };
+        Self { mailbox, history, keys, limits, stats, states, writing, waiting, parked: 0 }
     }
 
     /// Works until every handle of the desk is gone and the mailbox is empty.
@@ -97,26 +107,60 @@ impl<D: Decider> Lane<D> {
         while self.step().await {}
     }
 
-    /// Waits for commands and handles one batch of them. False when there will never be another.
+    /// Waits for commands or for an append, and does what either makes possible. False when there will never be more.
     pub async fn step(&mut self) -> bool {
         let mut jobs = Vec::new();
-        let taken = self.mailbox.recv_many(&mut jobs, self.limits.batch_commands_max).await;
-        let mut piles: Vec<_> = sort(jobs).into_iter().filter_map(|pile| self.glance(pile)).collect();
-        for _ in 0..self.limits.conflict_rounds_max {
-            if piles.is_empty() {
-                break;
-            }
-            piles = self.round(piles).await;
+        let room = match self.writing.len() < self.limits.appends_max.get() {
+            true => self.limits.batch_commands_max.saturating_sub(self.parked),
+            false => 0,
+        };
+        tokio::select! {
+            biased;
+            Some(written) = self.writing.next() => self.written(written).await,
+            taken = self.mailbox.recv_many(&mut jobs, room), if room > 0 => match taken {
+                0 => match self.writing.next().await {
+                    Some(written) => self.written(written).await,
+                    None => return false,
+                },
+                _ => self.begin(sort(jobs)).await,
+            },
         }
-        for pile in piles {
-            pile.fail(&Error::Contention);
-        }
-        taken > 0
+        true
     }
 
-    /// Answers looks at a state in memory at once; gives back a pile with anything more to do.
-    fn glance(&mut self, pile: Pile<D>) -> Option<Pile<D>> {
-        if !pile.is_empty() || !self.store.sole_writer() {
+    /// Decides, begins to write what has to be written, and answers what has not.
+    async fn begin(&mut self, mut piles: Vec<Pile<D>>) {
+        while !piles.is_empty() {
+            let (mut write, mut done) = (Planned::new(), Planned::new());
+            for pile in std::mem::take(&mut piles) {
+                let Some(mut pile) = self.admit(pile) else { continue };
+                match self.decide(&mut pile).await {
+                    Ok(entry) if pile.appended => {
+                        self.waiting.insert(pile.id.clone(), Pile::new(pile.id.clone()));
+                        write.push((pile, entry));
+                    }
+                    Ok(entry) => done.push((pile, entry)),
+                    Err(error) => pile.fail(&error),
+                }
+            }
+            self.write(write);
+            piles = self.settle(done, Vec::new()).await;
+        }
+    }
+
+    /// Gives back a pile that can be decided now. Looks at a state in memory are answered at once; what is for a stream
+    /// that is being written waits for that.
+    fn admit(&mut self, pile: Pile<D>) -> Option<Pile<D>> {
+        if pile.rounds >= self.limits.conflict_rounds_max {
+            pile.fail(&Error::Contention);
+            return None;
+        }
+        if let Some(waiting) = self.waiting.get_mut(&pile.id) {
+            self.parked += pile.len();
+            waiting.join(pile);
+            return None;
+        }
+        if !pile.only_looks() || !self.history.store.sole_writer() {
             return Some(pile);
         }
         let Some(entry) = self.states.get(&pile.id) else { return Some(pile) };
@@ -126,22 +170,22 @@ impl<D: Decider> Lane<D> {
         None
     }
 
-    /// Decides and appends once. Answers what it can and gives back what needs another round.
-    async fn round(&mut self, piles: Vec<Pile<D>>) -> Vec<Pile<D>> {
-        let mut planned = Vec::with_capacity(piles.len());
-        for mut pile in piles {
-            match self.decide(&mut pile).await {
-                Ok(entry) => planned.push((pile, entry)),
-                Err(error) => pile.fail(&error),
-            }
+    fn write(&mut self, mut planned: Planned<D>) {
+        if planned.is_empty() {
+            return;
         }
         let appends: Vec<_> = planned.iter_mut().filter_map(|(pile, _)| pile.append()).collect();
-        self.count(&planned, &appends);
-        let results = match appends.is_empty() {
-            true => Ok(Vec::new()),
-            false => self.store.append(appends).await,
-        };
-        match results {
+        let events: usize = appends.iter().map(|append| append.events.len()).sum();
+        self.stats.appends.fetch_add(appends.len() as u64, Ordering::Relaxed);
+        self.stats.events.fetch_add(events as u64, Ordering::Relaxed);
+        let store = Arc::clone(&self.history.store);
+        self.writing.push(async move { (planned, store.append(appends).await) }.boxed());
+    }
+
+    /// Answers what was written, and begins what waited for it.
+    async fn written(&mut self, (planned, results): Written<D>) {
+        let ids: Vec<_> = planned.iter().map(|(pile, _)| pile.id.clone()).collect();
+        let mut piles = match results {
             Ok(results) => self.settle(planned, results).await,
             Err(error) => {
                 for (pile, _) in planned {
@@ -149,7 +193,13 @@ impl<D: Decider> Lane<D> {
                 }
                 Vec::new()
             }
+        };
+        // What goes through another round comes before what has waited for it.
+        for pile in ids.iter().filter_map(|id| self.waiting.remove(id)).filter(|pile| !pile.is_empty()) {
+            self.parked -= pile.len();
+            piles.push(pile);
         }
+        self.begin(piles).await;
     }
 
     /// Opens a stream's state and decides everything that waits for it.
@@ -159,9 +209,9 @@ impl<D: Decider> Lane<D> {
         let mut entry = pile.plan(entry, self.keys.as_ref()).await?;
         // An append that is accepted proves that what was remembered is so. Nothing proves a refusal, an "already
         // so" or a look: where others write the log, too, they must not rest on what was so some time ago.
-        if remembered && !pile.appended && !self.store.sole_writer() {
+        if remembered && !pile.appended && !self.history.store.sole_writer() {
             let before = entry.revision;
-            self.catch_up(&stream, &mut entry).await?;
+            self.history.catch_up(&stream, &mut entry).await?;
             if entry.revision > before {
                 entry = pile.plan(entry, self.keys.as_ref()).await?;
             }
@@ -169,23 +219,13 @@ impl<D: Decider> Lane<D> {
         Ok(entry)
     }
 
-    fn count(&self, planned: &[(Pile<D>, Entry<D>)], appends: &[ports::store::Append]) {
-        let commands: usize = planned.iter().map(|(pile, _)| pile.decided.len()).sum();
-        let events: usize = appends.iter().map(|append| append.events.len()).sum();
-        self.stats.commands.fetch_add(commands as u64, Ordering::Relaxed);
-        self.stats.appends.fetch_add(appends.len() as u64, Ordering::Relaxed);
-        self.stats.events.fetch_add(events as u64, Ordering::Relaxed);
-    }
-
     /// Answers the piles whose append was accepted; the others come back for another round.
-    async fn settle(
-        &mut self,
-        planned: Vec<(Pile<D>, Entry<D>)>,
-        results: Vec<Result<Appended, Refused>>,
-    ) -> Vec<Pile<D>> {
+    async fn settle(&mut self, planned: Planned<D>, results: Vec<Result<Appended, Refused>>) -> Vec<Pile<D>> {
+        let commands: usize = planned.iter().map(|(pile, _)| pile.decided.len()).sum();
+        self.stats.commands.fetch_add(commands as u64, Ordering::Relaxed);
         let lookups = planned.iter().flat_map(|(pile, _)| pile.lookups()).collect();
         // When the look fails, only those who were to be looked up hear of it: the others' events are written.
-        let known = self.look_up(lookups).await;
+        let known = self.history.look_up::<D>(lookups).await;
         let mut again = Vec::new();
         let mut results = results.into_iter();
         for (mut pile, mut entry) in planned {
@@ -211,68 +251,16 @@ impl<D: Decider> Lane<D> {
                     continue;
                 }
             }
+            // A stream that is being written meanwhile has a newer state to come.
+            let outdated = !pile.appended && self.waiting.contains_key(&pile.id);
             let id = pile.id.clone();
-            again.extend(self.answer(pile, &entry, &known).await);
-            if !entry.assumed {
+            again.extend(self.history.answer(pile, &entry, &known).await);
+            if !entry.assumed && !outdated {
                 self.keep(id, entry).await;
             }
         }
+        again.iter_mut().for_each(|pile| pile.rounds += 1);
         again
-    }
-
-    /// Answers a pile whose events are durable. What was put off behind a twin that then came to nothing
-    /// is given back.
-    async fn answer(&self, pile: Pile<D>, entry: &Entry<D>, known: &Known<D>) -> Option<Pile<D>> {
-        let mut rest = Pile::new(pile.id.clone());
-        for decided in pile.decided {
-            let first = decided.request.event_id(&pile.stream, 0).0;
-            let known = known.as_ref().map(|known| known.get(&first));
-            let answered = match (decided.verdict, known) {
-                (Verdict::Planned { events, revision }, _) => {
-                    Ok(Outcome { position: entry.position, revision, events, replayed: false })
-                }
-                (_, Err(error)) => Err(error.clone()),
-                (_, Ok(Some(recorded))) => self.replay(&decided.request, &pile.stream, recorded).await,
-                (Verdict::Already { revision }, Ok(None)) => {
-                    Ok(Outcome { position: entry.position, revision, events: Vec::new(), replayed: false })
-                }
-                (Verdict::Refused(error), Ok(None)) => Err(error),
-                (Verdict::Suspect, Ok(None)) => {
-                    rest.push_execute(decided.command, decided.request, decided.answer);
-                    continue;
-                }
-            };
-            (decided.answer)(answered.map(|outcome| (outcome, entry.seen())));
-        }
-        for inspect in pile.inspects {
-            inspect(Ok(entry.seen()));
-        }
-        (!rest.is_empty()).then_some(rest)
-    }
-
-    /// Rebuilds the answer to a request from the events it had caused.
-    async fn replay(&self, request: &Request, stream: &str, first: &Recorded) -> Answered<D> {
-        if codec::metadata(first)?.body_hash != request.body_hash {
-            return Err(Error::Reused);
-        }
-        let mut outcome =
-            Outcome { position: first.position, revision: first.revision, events: Vec::new(), replayed: true };
-        loop {
-            let page = self.store.read_stream(stream, outcome.revision, REPLAY_PAGE).await?;
-            let full = page.len() == REPLAY_PAGE;
-            for recorded in page {
-                let n = u32::try_from(outcome.events.len()).unwrap_or(u32::MAX);
-                if recorded.id != request.event_id(stream, n).0 {
-                    return Ok(outcome);
-                }
-                outcome.events.push(codec::decode(&recorded)?);
-                outcome.position = recorded.position;
-                outcome.revision = recorded.revision + 1;
-            }
-            if !full {
-                return Ok(outcome);
-            }
-        }
     }
 
     /// Takes a state out of memory, assumes that it is new, or folds it from the store. True when it was remembered.
@@ -280,35 +268,7 @@ impl<D: Decider> Lane<D> {
         match self.states.pop(id) {
             Some(entry) => Ok((entry, true)),
             None if creates => Ok((Entry::empty(true), false)),
-            None => Ok((self.load(stream).await?, false)),
-        }
-    }
-
-    async fn load(&self, stream: &str) -> Result<Entry<D>, Error<D::Rejection>> {
-        self.stats.loads.fetch_add(1, Ordering::Relaxed);
-        let mut entry = Entry::<D>::empty(false);
-        if let Some(snapshot) = self.store.load_snapshot(stream, D::FOLD).await? {
-            // A snapshot that does not read is a lost cache: the stream itself has everything.
-            if let Ok(state) = serde_json::from_slice(&snapshot.state) {
-                let Snapshot { revision, position, .. } = snapshot;
-                entry = Entry { state, revision, position, snapshot: revision, cause: None, assumed: false };
-            }
-        }
-        self.catch_up(stream, &mut entry).await?;
-        Ok(entry)
-    }
-
-    /// Folds what the stream holds beyond the state.
-    async fn catch_up(&self, stream: &str, entry: &mut Entry<D>) -> Result<(), Error<D::Rejection>> {
-        loop {
-            let page = self.store.read_stream(stream, entry.revision, self.limits.load_events_max).await?;
-            for recorded in &page {
-                entry.fold(&codec::decode(recorded)?, EventId(recorded.id));
-                entry.position = recorded.position;
-            }
-            if page.len() < self.limits.load_events_max {
-                return Ok(());
-            }
+            None => Ok((self.history.load(stream).await?, false)),
         }
     }
 
@@ -320,22 +280,13 @@ impl<D: Decider> Lane<D> {
             if let Ok(state) = serde_json::to_vec(&entry.state) {
                 let (revision, position) = (entry.revision, entry.position);
                 let snapshot = Snapshot { fold: D::FOLD, revision, position, state: Bytes::from(state) };
-                if let Err(error) = self.store.save_snapshot(&stream_name::<D>(&id), snapshot).await {
+                if let Err(error) = self.history.store.save_snapshot(&stream_name::<D>(&id), snapshot).await {
                     tracing::warn!(%error, "a snapshot could not be kept; loading will take longer");
                 }
             }
             entry.snapshot = entry.revision;
         }
         self.states.push(id, entry);
-    }
-
-    /// Reads the requests that may have had their effect before, in one call.
-    async fn look_up(&self, ids: Vec<Uuid>) -> Known<D> {
-        if ids.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let found = self.store.find(&ids).await?;
-        Ok(ids.into_iter().zip(found).filter_map(|(id, recorded)| Some((id, recorded?))).collect())
     }
 }
 

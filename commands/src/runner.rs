@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use jiff::{SignedDuration, Timestamp};
 use ports::store::{self, EventStore, Position, Recorded};
 
@@ -46,7 +46,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             batch_events_max: 1_000,
-            in_flight_max: 128,
+            in_flight_max: 512,
             eager_grace: SignedDuration::from_secs(2),
             retry_min: SignedDuration::from_millis(100),
             retry_max: SignedDuration::from_secs(30),
@@ -147,7 +147,12 @@ impl Runner {
         let full = self.in_flight.len() >= self.limits.in_flight_max;
         tokio::select! {
             biased;
-            Some(driven) = self.in_flight.next() => self.finish(driven),
+            Some(driven) = self.in_flight.next() => {
+                self.finish(driven);
+                while let Some(Some(driven)) = self.in_flight.next().now_or_never() {
+                    self.finish(driven);
+                }
+            }
             () = self.store.wait(self.position), if !full => {}
             () = tokio::time::sleep(until_due), if !full => {}
         }
@@ -157,6 +162,9 @@ impl Runner {
     /// Reads a batch of the log and notes what it makes due.
     async fn read(&mut self) -> Result<usize, store::Error> {
         if self.in_flight.len() >= self.limits.in_flight_max {
+            return Ok(0);
+        }
+        if self.store.head().await? <= self.position {
             return Ok(0);
         }
         let batch = self.store.read_all(self.position, self.limits.batch_events_max).await?;

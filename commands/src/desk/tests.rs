@@ -15,7 +15,7 @@ use ports::{
     memory::{ManualClock, MemoryKeys, MemoryStore},
     store::{Append, Appended, Recorded, Refused, Snapshot},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 use uuid::Uuid;
 
 use super::*;
@@ -263,15 +263,28 @@ async fn a_full_mailbox_refuses_at_once() {
     first.abort();
 }
 
-/// A store that says it does not know, after or before it has written.
+/// A store that says it does not know, after or before it has written; and one that takes its time.
 struct Doubtful {
     inner: Arc<dyn EventStore>,
     next: Mutex<Option<bool>>,
+    /// An append takes one permit.
+    gate: Semaphore,
+    /// Streams whose appends have begun, in order.
+    begun: Mutex<Vec<String>>,
+}
+
+impl Doubtful {
+    fn new() -> Arc<Self> {
+        let gate = Semaphore::new(Semaphore::MAX_PERMITS);
+        Arc::new(Self { inner: memory(), next: Mutex::default(), gate, begun: Mutex::default() })
+    }
 }
 
 #[async_trait]
 impl EventStore for Doubtful {
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Result<Appended, Refused>>, store::Error> {
+        self.begun.lock().unwrap().extend(batch.iter().map(|append| append.stream.clone()));
+        self.gate.acquire().await.unwrap().forget();
         let doubt = self.next.lock().unwrap().take();
         match doubt {
             None => self.inner.append(batch).await,
@@ -312,7 +325,7 @@ impl EventStore for Doubtful {
 #[tokio::test]
 async fn an_unknown_outcome_is_settled_by_sending_the_request_again() {
     for written in [true, false] {
-        let doubtful = Arc::new(Doubtful { inner: memory(), next: Mutex::new(None) });
+        let doubtful = Doubtful::new();
         let store: Arc<dyn EventStore> = Arc::clone(&doubtful) as _;
         let desk = desk(&store, &Limits::default());
         stocked(&desk, 5).await;
@@ -325,4 +338,38 @@ async fn an_unknown_outcome_is_settled_by_sending_the_request_again() {
         assert!(matches!(settled.events.as_slice(), [Event::Received(_)]));
         assert_eq!(available(&desk).await, 15);
     }
+}
+
+#[tokio::test]
+async fn other_streams_are_written_beside_a_slow_append_and_its_own_commands_wait_for_it() {
+    let slow = Doubtful::new();
+    let store: Arc<dyn EventStore> = Arc::clone(&slow) as _;
+    let desk = desk(&store, &Limits { lanes: NonZeroUsize::MIN, ..Limits::default() });
+    stocked(&desk, 5).await;
+    let other = Sku::new("star").unwrap();
+    let open = Command::Open { sku: other.clone(), product: ProductId::new("p").unwrap() };
+    desk.execute(&other, open, request(3)).await.unwrap();
+    slow.begun.lock().unwrap().clear();
+    slow.gate.forget_permits(Semaphore::MAX_PERMITS);
+
+    let mut asked = JoinSet::new();
+    for (n, sku) in [(10, sku()), (11, other.clone()), (12, sku()), (13, sku())] {
+        let desk = desk.clone();
+        asked.spawn(async move { (n, desk.execute(&sku, receive(1), request(n)).await.unwrap().revision) });
+        tokio::task::yield_now().await;
+    }
+    let look = available(&desk);
+    tokio::pin!(look);
+    for _ in 0..100 {
+        assert!(futures::poll!(look.as_mut()).is_pending(), "what is not durable is not seen");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*slow.begun.lock().unwrap(), ["stock-heart", "stock-star"]);
+
+    slow.gate.add_permits(3);
+    let mut revisions = asked.join_all().await;
+    revisions.sort_unstable();
+    assert_eq!(revisions, [(10, 3), (11, 2), (12, 4), (13, 5)]);
+    assert_eq!(slow.begun.lock().unwrap().len(), 3, "what waited together was written together");
+    assert_eq!(look.await, 8);
 }

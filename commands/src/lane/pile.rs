@@ -46,6 +46,8 @@ pub(super) struct Pile<D: Decider> {
     pub(super) stream: String,
     pub(super) decided: Vec<Decided<D>>,
     pub(super) inspects: Vec<Inspect<D>>,
+    /// How often it was decided in vain.
+    pub(super) rounds: u32,
     /// Whether this round appends to the stream.
     pub(super) appended: bool,
     /// How many events the stream must hold for the append.
@@ -63,6 +65,7 @@ impl<D: Decider> Pile<D> {
             stream,
             decided: Vec::new(),
             inspects: Vec::new(),
+            rounds: 0,
             appended: false,
             expected: 0,
             events: Vec::new(),
@@ -81,7 +84,24 @@ impl<D: Decider> Pile<D> {
         self.decided.push(Decided { command, request, answer, verdict: Verdict::Suspect });
     }
 
+    /// Adds what came later.
+    pub(super) fn join(&mut self, mut later: Self) {
+        self.decided.append(&mut later.decided);
+        self.inspects.append(&mut later.inspects);
+    }
+
+    /// How many commands and looks there are.
+    pub(super) const fn len(&self) -> usize {
+        self.decided.len() + self.inspects.len()
+    }
+
+    /// True when there is nothing to do.
     pub(super) const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True when nothing can change the stream.
+    pub(super) const fn only_looks(&self) -> bool {
         self.decided.is_empty()
     }
 

@@ -144,6 +144,7 @@ section! { Desk as commands::desk::Limits {
     lanes: Some1,
     mailbox_max: Count,
     batch_commands_max: Count,
+    appends_max: Some1,
     states_max: Some1,
     conflict_rounds_max: Count32,
     load_events_max: Count,

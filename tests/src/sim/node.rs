@@ -205,6 +205,7 @@ fn desk_limits() -> desk::Limits {
     desk::Limits {
         states_max: NonZeroUsize::new(48).unwrap_or(NonZeroUsize::MIN),
         batch_commands_max: 32,
+        appends_max: NonZeroUsize::new(3).unwrap_or(NonZeroUsize::MIN),
         load_events_max: 50,
         snapshot_events: 20,
         ..desk::Limits::default()

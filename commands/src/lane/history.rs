@@ -1,0 +1,139 @@
+//! What a lane reads of the log: states to begin with, and what earlier requests had come to.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use domain::{decider::Decider, ids::EventId};
+use ports::store::{EventStore, Recorded, Snapshot};
+use uuid::Uuid;
+
+use super::{
+    Entry,
+    pile::{Pile, Verdict},
+};
+use crate::{
+    codec,
+    desk::{Answered, Error, Outcome, Stats},
+    request::Request,
+};
+
+/// How many events are read at a time to rebuild an answer; hardly any request causes more.
+const REPLAY_PAGE: usize = 16;
+
+/// Requests that had their effect before, by the id of their first event.
+pub(super) type Known<D> = Result<HashMap<Uuid, Recorded>, Error<<D as Decider>::Rejection>>;
+
+/// The log as a lane reads it.
+pub(super) struct History {
+    pub(super) store: Arc<dyn EventStore>,
+    /// How many events are read at a time when a state is loaded.
+    pub(super) page: usize,
+    pub(super) stats: Arc<Stats>,
+}
+
+impl History {
+    /// Folds a state from the newest snapshot and what came after it.
+    pub(super) async fn load<D: Decider>(&self, stream: &str) -> Result<Entry<D>, Error<D::Rejection>> {
+        self.stats.loads.fetch_add(1, Ordering::Relaxed);
+        let mut entry = Entry::<D>::empty(false);
+        if let Some(snapshot) = self.store.load_snapshot(stream, D::FOLD).await? {
+            // A snapshot that does not read is a lost cache: the stream itself has everything.
+            if let Ok(state) = serde_json::from_slice(&snapshot.state) {
+                let Snapshot { revision, position, .. } = snapshot;
+                entry = Entry { state, revision, position, snapshot: revision, cause: None, assumed: false };
+            }
+        }
+        self.catch_up(stream, &mut entry).await?;
+        Ok(entry)
+    }
+
+    /// Folds what the stream holds beyond the state.
+    pub(super) async fn catch_up<D: Decider>(
+        &self,
+        stream: &str,
+        entry: &mut Entry<D>,
+    ) -> Result<(), Error<D::Rejection>> {
+        loop {
+            let page = self.store.read_stream(stream, entry.revision, self.page).await?;
+            for recorded in &page {
+                entry.fold(&codec::decode(recorded)?, EventId(recorded.id));
+                entry.position = recorded.position;
+            }
+            if page.len() < self.page {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the requests that may have had their effect before, in one call.
+    pub(super) async fn look_up<D: Decider>(&self, ids: Vec<Uuid>) -> Known<D> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = self.store.find(&ids).await?;
+        Ok(ids.into_iter().zip(found).filter_map(|(id, recorded)| Some((id, recorded?))).collect())
+    }
+
+    /// Answers a pile whose events are durable. What was put off behind a twin that then came to nothing
+    /// is given back.
+    pub(super) async fn answer<D: Decider>(
+        &self,
+        pile: Pile<D>,
+        entry: &Entry<D>,
+        known: &Known<D>,
+    ) -> Option<Pile<D>> {
+        let mut rest = Pile::new(pile.id.clone());
+        rest.rounds = pile.rounds;
+        for decided in pile.decided {
+            let first = decided.request.event_id(&pile.stream, 0).0;
+            let known = known.as_ref().map(|known| known.get(&first));
+            let answered = match (decided.verdict, known) {
+                (Verdict::Planned { events, revision }, _) => {
+                    Ok(Outcome { position: entry.position, revision, events, replayed: false })
+                }
+                (_, Err(error)) => Err(error.clone()),
+                (_, Ok(Some(recorded))) => self.replay::<D>(&decided.request, &pile.stream, recorded).await,
+                (Verdict::Already { revision }, Ok(None)) => {
+                    Ok(Outcome { position: entry.position, revision, events: Vec::new(), replayed: false })
+                }
+                (Verdict::Refused(error), Ok(None)) => Err(error),
+                (Verdict::Suspect, Ok(None)) => {
+                    rest.push_execute(decided.command, decided.request, decided.answer);
+                    continue;
+                }
+            };
+            (decided.answer)(answered.map(|outcome| (outcome, entry.seen())));
+        }
+        for inspect in pile.inspects {
+            inspect(Ok(entry.seen()));
+        }
+        (!rest.is_empty()).then_some(rest)
+    }
+
+    /// Rebuilds the answer to a request from the events it had caused.
+    async fn replay<D: Decider>(&self, request: &Request, stream: &str, first: &Recorded) -> Answered<D> {
+        if codec::metadata(first)?.body_hash != request.body_hash {
+            return Err(Error::Reused);
+        }
+        let mut outcome =
+            Outcome { position: first.position, revision: first.revision, events: Vec::new(), replayed: true };
+        loop {
+            let page = self.store.read_stream(stream, outcome.revision, REPLAY_PAGE).await?;
+            let full = page.len() == REPLAY_PAGE;
+            for recorded in page {
+                let n = u32::try_from(outcome.events.len()).unwrap_or(u32::MAX);
+                if recorded.id != request.event_id(stream, n).0 {
+                    return Ok(outcome);
+                }
+                outcome.events.push(codec::decode(&recorded)?);
+                outcome.position = recorded.position;
+                outcome.revision = recorded.revision + 1;
+            }
+            if !full {
+                return Ok(outcome);
+            }
+        }
+    }
+}
