@@ -34,8 +34,8 @@ pub struct Fault {
     pub calls: &'static str,
     /// The files in the shop's folder.
     pub files: Vec<&'static str>,
-    /// What becomes of them, e.g. `signal=KILL:when=17`; counted per thread and kind of call, and only on these files.
-    /// Nothing if they are only to be seen.
+    /// Which of them fail and how, e.g. `pwrite64:signal=KILL:when=17`; counted per thread and kind of call, and only on
+    /// these files. Nothing if they are only to be seen.
     pub effect: Option<String>,
 }
 
@@ -164,7 +164,7 @@ fn watched(folder: &Path, fault: &Fault) -> (Command, Option<NamedTempFile>) {
     // -D: the shop itself is our child, the tracer stands beside it.
     command.args(["-D", "-f", "-qq", "-y", "-s", "0", "-o"]).arg(seen.path());
     // With this, the other calls run at full speed; but strace's signals get lost.
-    if fault.effect.as_ref().is_none_or(|effect| !effect.starts_with("signal=")) {
+    if fault.effect.as_ref().is_none_or(|effect| !effect.contains(":signal=")) {
         command.arg("--seccomp-bpf");
     }
     command.arg("-e").arg(format!("trace={}", fault.calls));
@@ -172,7 +172,7 @@ fn watched(folder: &Path, fault: &Fault) -> (Command, Option<NamedTempFile>) {
         command.arg("-P").arg(folder.join(file));
     }
     if let Some(effect) = &fault.effect {
-        command.arg("-e").arg(format!("inject={}:{effect}", fault.calls));
+        command.arg("-e").arg(format!("inject={effect}"));
     }
     command.arg(binary());
     (command, Some(seen))

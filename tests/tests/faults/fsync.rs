@@ -1,7 +1,10 @@
 //! An fsync fails: what it should have made durable may be anywhere, and asking again proves nothing.
 //!
 //! When it is the log's, its writer must stop and say so, while reads go on; when it is that of a copy which can be made
-//! again (a checkpoint, the views), the shop must go on. Which fsync of a thread fails is varied.
+//! again (a checkpoint, the views), the shop must go on. Which fsync of a thread fails is varied. A disk that failed may
+//! have lost whatever was not synced before, so all of that is wiped out before the shop is started again.
+
+use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
 use tests::{
     books::Books,
@@ -10,32 +13,25 @@ use tests::{
 
 /// How much each buyer buys.
 const ORDERS: usize = 8;
-/// What the syncs are called, whichever of them SQLite was built to use.
-const CALLS: &str = "fsync,fdatasync";
-/// From which fsync of the log's WAL on; the first two of a thread may be those of opening.
+/// The calls to see; what the syncs are called depends on how SQLite was built.
+const CALLS: &str = "fsync,fdatasync,pwrite64";
+/// From which fsync of the log's WAL on they fail; the first of a thread may be that of opening.
 const SPREAD: [usize; 6] = [1, 2, 3, 5, 9, 14];
 const ALL: usize = 24;
+/// What can be made again from the log, or from its WAL.
+const COPIES: [&str; 3] = ["log.sqlite", "views.sqlite", "views.sqlite-wal"];
 
 pub async fn run(all: bool) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let mut books = Books::open(folder.path()).await;
-    let (mut stops, mut unopened, mut went_on, mut injected) = (0, 0, 0, 0);
+    let (mut stops, mut unopened, mut failed, mut lost) = (0, 0, 0, 0);
     let whens = if all { (1..=ALL).collect() } else { SPREAD.to_vec() };
     for when in whens {
-        let fault = fail("log.sqlite-wal", when);
-        match Victim::start(folder.path(), Some(&fault)) {
-            Ok(mut victim) => {
-                let refusals = books.burst(&victim, ORDERS).await;
-                let hits = hits(&victim);
-                assert!(hits > 0, "no fsync failed from the {when}. on");
-                injected += hits;
-                assert_eq!(victim.ended(), None, "it must not fall over an fsync");
-                assert!(refusals.iter().any(|why| why == "STORAGE_STOPPED"), "it went on after EIO: {refusals:?}");
-                // Nothing is taken any more, nobody is lied to, and what is durable can be read.
-                let refusals = books.burst(&victim, 2).await;
-                assert!(!refusals.is_empty() && refusals.iter().all(|why| why == "STORAGE_STOPPED"), "{refusals:?}");
-                assert!(books.read_something(&victim).await, "a stopped writer must not stop the readers");
-                victim.kill();
+        match Victim::start(folder.path(), Some(&fail("log.sqlite-wal", when))) {
+            Ok(victim) => {
+                let seen = stopped(&mut books, victim).await;
+                failed += hits(&seen);
+                lost += lose(&folder.path().join("log.sqlite-wal"), &seen);
                 stops += 1;
             }
             Err(status) => {
@@ -45,31 +41,73 @@ pub async fn run(all: bool) -> String {
         }
         books.settle(folder.path()).await;
     }
-    for file in ["log.sqlite", "views.sqlite", "views.sqlite-wal"] {
+    assert!(stops > 0 && lost > 0, "{stops} writers were stopped, {lost} bytes lost");
+    for file in COPIES {
         let victim = Victim::start(folder.path(), Some(&fail(file, 2))).expect("it opens");
         let refusals = books.burst(&victim, ORDERS).await;
         assert!(refusals.is_empty(), "only a copy failed, in {file}, and yet: {refusals:?}");
         assert!(books.read_something(&victim).await, "it reads on");
-        let hits = hits(&victim);
-        assert!(hits > 0, "no fsync of {file} failed");
-        injected += hits;
-        went_on += 1;
+        let seen = victim.seen();
         victim.kill();
+        assert!(hits(&seen) > 0, "no fsync of {file} failed");
+        failed += hits(&seen);
+        lost += lose(&folder.path().join(file), &seen);
         books.settle(folder.path()).await;
     }
     let events = books.close(folder.path()).await;
-    assert!(stops > 0, "no writer was stopped");
     format!(
-        "{injected} failed: {stops} writers stopped, {unopened} shops did not open, {went_on} went on with a failed copy; \
-         {} orders, {events} events",
+        "{failed} failed, {lost} bytes lost: {stops} writers stopped, {unopened} shops did not open, {} went on with a \
+         failed copy; {} orders, {events} events",
+        COPIES.len(),
         books.orders()
     )
 }
 
-fn fail(file: &'static str, when: usize) -> Fault {
-    Fault { calls: CALLS, files: vec![file], effect: Some(format!("error=EIO:when={when}+")) }
+/// Buys from a shop whose log fails, until it says so, and beyond. Answers the system calls it made.
+async fn stopped(books: &mut Books, mut victim: Victim) -> String {
+    let refusals = books.burst(&victim, ORDERS).await;
+    assert!(hits(&victim.seen()) > 0, "no fsync failed");
+    assert_eq!(victim.ended(), None, "it must not fall over an fsync");
+    assert!(refusals.iter().any(|why| why == "STORAGE_STOPPED"), "it went on after EIO: {refusals:?}");
+    // Nothing is taken any more, nobody is lied to, and what is durable can be read.
+    let refusals = books.burst(&victim, 2).await;
+    assert!(!refusals.is_empty() && refusals.iter().all(|why| why == "STORAGE_STOPPED"), "{refusals:?}");
+    assert!(books.read_something(&victim).await, "a stopped writer must not stop the readers");
+    let seen = victim.seen();
+    victim.kill();
+    seen
 }
 
-fn hits(victim: &Victim) -> usize {
-    victim.seen().lines().filter(|line| line.contains("(INJECTED)")).count()
+fn fail(file: &'static str, when: usize) -> Fault {
+    Fault { calls: CALLS, files: vec![file], effect: Some(format!("fsync,fdatasync:error=EIO:when={when}+")) }
+}
+
+fn hits(seen: &str) -> usize {
+    seen.lines().filter(|line| line.contains("(INJECTED)")).count()
+}
+
+/// Wipes out what was written to a file since it was last synced. Answers how many bytes.
+fn lose(path: &Path, seen: &str) -> usize {
+    let mut unsynced = Vec::new();
+    for line in seen.lines() {
+        if line.contains("sync") && line.ends_with(" = 0") {
+            unsynced.clear();
+        } else if let Some((_, call)) = line.split_once(" pwrite64(") {
+            unsynced.push(extent(call));
+        }
+    }
+    let file = File::options().write(true).open(path).expect("the file");
+    for (offset, bytes) in &unsynced {
+        file.write_all_at(&vec![0; *bytes], *offset).expect("wiped out");
+    }
+    unsynced.iter().map(|(_, bytes)| bytes).sum()
+}
+
+/// Where a write goes and how long it is: the last two arguments, whether the call had ended or not.
+fn extent(call: &str) -> (u64, usize) {
+    let (_file, arguments) = call.split_once(", ").expect("arguments");
+    let end = arguments.find([')', '<']).unwrap_or(arguments.len());
+    let numbers: Vec<u64> = arguments[..end].rsplit(", ").map_while(|text| text.trim().parse().ok()).collect();
+    let [offset, bytes, ..] = numbers[..] else { panic!("not a write: {call}") };
+    (offset, usize::try_from(bytes).expect("a length"))
 }

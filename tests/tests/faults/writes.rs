@@ -34,7 +34,11 @@ struct Point {
 
 impl Point {
     fn kill(self) -> Fault {
-        Fault { calls: self.call, files: vec![self.file], effect: Some(format!("signal=KILL:when={}", self.when)) }
+        Fault {
+            calls: self.call,
+            files: vec![self.file],
+            effect: Some(format!("{}:signal=KILL:when={}", self.call, self.when)),
+        }
     }
 }
 
