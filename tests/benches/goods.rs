@@ -12,7 +12,7 @@ use super::{
 use tests::say;
 
 /// Units of each SKU: more than any run sells.
-const UNITS: u32 = 1_000_000_000;
+const UNITS: u32 = 500_000_000;
 /// What everything costs, in pence.
 const PRICE: i64 = 255;
 
@@ -21,7 +21,8 @@ pub fn fill(shop: &Server, settings: &Settings, skus: u64) {
     load::run(shop, Load::count(settings, skus), &Shelves).unrefused("a listing");
 }
 
-fn name(sku: u64) -> String {
+/// The name of the `sku`-th product and its SKU.
+pub fn name(sku: u64) -> String {
     format!("sku-{sku:05}")
 }
 
