@@ -107,7 +107,7 @@ fn lose(path: &Path, seen: &str) -> usize {
 fn extent(call: &str) -> (u64, usize) {
     let (_file, arguments) = call.split_once(", ").expect("arguments");
     let end = arguments.find([')', '<']).unwrap_or(arguments.len());
-    let numbers: Vec<u64> = arguments[..end].rsplit(", ").map_while(|text| text.trim().parse().ok()).collect();
-    let [offset, bytes, ..] = numbers[..] else { panic!("not a write: {call}") };
+    let mut numbers = arguments[..end].rsplit(", ").map(|text| text.trim().parse().expect("a number"));
+    let (offset, bytes) = (numbers.next().expect("an offset"), numbers.next().expect("a length"));
     (offset, usize::try_from(bytes).expect("a length"))
 }
