@@ -11,6 +11,7 @@ use domain::{
     ids::{DeliveryId, PaymentId, RequestId},
     money::Money,
 };
+use futures::{StreamExt as _, stream};
 use ports::{
     carrier::{self, News},
     payment::{self, Act, Answer},
@@ -23,26 +24,33 @@ use crate::{desk::Error, request::Request};
 /// How long to wait before a notice that could not be recorded is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
+/// How many notices are recorded at the same time; each waits for the disk.
+const AT_ONCE: usize = 256;
+
 /// Records the payment provider's notices until there will never be another. A notice stays in hand until it
 /// is recorded.
 pub async fn provider_notices(steps: Steps) {
-    while let Some(notice) = steps.provider.notice().await {
+    let told = stream::unfold(&steps.provider, async |provider| Some((provider.notice().await?, provider)));
+    told.for_each_concurrent(AT_ONCE, async |notice| {
         while let Err(error) = steps.record_payment_notice(&notice).await {
             tracing::warn!(%error, "a payment notice could not be recorded; trying again");
             tokio::time::sleep(AGAIN_AFTER).await;
         }
-    }
+    })
+    .await;
 }
 
 /// Records the carrier's notices until there will never be another. A notice stays in hand until it is
 /// recorded.
 pub async fn carrier_notices(steps: Steps) {
-    while let Some(notice) = steps.carrier.notice().await {
+    let told = stream::unfold(&steps.carrier, async |carrier| Some((carrier.notice().await?, carrier)));
+    told.for_each_concurrent(AT_ONCE, async |notice| {
         while let Err(error) = steps.record_carrier_notice(&notice).await {
             tracing::warn!(%error, "a carrier notice could not be recorded; trying again");
             tokio::time::sleep(AGAIN_AFTER).await;
         }
-    }
+    })
+    .await;
 }
 
 impl Steps {
