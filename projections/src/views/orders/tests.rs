@@ -132,7 +132,7 @@ fn the_happy_way() {
 fn an_order_that_costs_nothing_is_paid_once_it_was_even_when_it_is_revived() {
     let free = told(format!("order-{ORDER}"), 1, Placed { discount: gbp(1000), total: gbp(0), ..placing() });
     let nothing = || happens(PaidLate { payment: PaymentId::NONE, amount: gbp(0) });
-    let state = |story: &[Told]| row::<Orders>(&[&[free.clone()], story].concat()).state.name();
+    let state = |story: &[Told]| row::<Orders>(&[std::slice::from_ref(&free), story].concat()).state.name();
     assert_eq!(state(&[reserved()]), "unpaid", "nobody has asked for it yet");
     assert_eq!(state(&[reserved(), happens(Expired {}), nothing(), reserved()]), "paid");
 }
