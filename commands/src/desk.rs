@@ -9,7 +9,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     num::NonZeroUsize,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -168,13 +168,15 @@ pub(crate) struct Job<D: Decider> {
 }
 
 pub(crate) enum Work<D: Decider> {
-    Execute { command: D::Command, request: Request, answer: Answer<D> },
+    Execute { command: D::Command, request: Request, keep: Keep<D>, answer: Answer<D> },
     Inspect(Inspect<D>),
 }
 
 /// A look at a state, or the reason why there is none.
 pub(crate) type Inspect<D> = Box<dyn FnOnce(Result<Seen<'_, D>, Error<<D as Decider>::Rejection>>) + Send>;
 pub(crate) type Answered<D> = Result<Outcome<<D as Decider>::Event>, Error<<D as Decider>::Rejection>>;
+/// Sees the state exactly as a command leaves it, perhaps before that is durable: for the answer, if it becomes so.
+pub(crate) type Keep<D> = Option<Box<dyn FnMut(&<D as Decider>::State) + Send>>;
 /// Takes what a command came to, and the durable state that it was answered from.
 pub(crate) type Answer<D> =
     Box<dyn FnOnce(Result<(Outcome<<D as Decider>::Event>, Seen<'_, D>), Error<<D as Decider>::Rejection>>) + Send>;
@@ -231,8 +233,37 @@ impl<D: Decider> Desk<D> {
             // The asker may have gone; the effect stays.
             let _gone = tell.send(answered.map(|(outcome, seen)| (outcome, look(seen))));
         });
-        self.hand_in(id, Work::Execute { command, request, answer })?;
+        self.hand_in(id, Work::Execute { command, request, keep: None, answer })?;
         told.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// The same, with what `look` sees of the state exactly as this command left it, whatever was decided together with
+    /// it; `None` when the command had no effect now.
+    ///
+    /// # Errors
+    /// As [`Desk::execute`].
+    pub async fn execute_and_keep<T: Send + 'static>(
+        &self,
+        id: &D::Id,
+        command: D::Command,
+        request: Request,
+        look: impl Fn(&D::State) -> T + Send + 'static,
+    ) -> Result<(Outcome<D::Event>, Option<T>), Error<D::Rejection>> {
+        let kept = Arc::new(Mutex::new(None));
+        let (tell, told) = oneshot::channel();
+        let slot = Arc::clone(&kept);
+        let keep: Keep<D> = Some(Box::new(move |state| {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(look(state));
+        }));
+        let answer: Answer<D> = Box::new(move |answered| {
+            // The asker may have gone; the effect stays.
+            let _gone = tell.send(answered.map(|(outcome, _)| outcome));
+        });
+        self.hand_in(id, Work::Execute { command, request, keep, answer })?;
+        let outcome: Outcome<D::Event> = told.await.unwrap_or(Err(Error::Closed))?;
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let fresh = !outcome.replayed && !outcome.events.is_empty();
+        Ok((outcome, kept.filter(|_| fresh)))
     }
 
     /// Looks at the durable state of one aggregate.

@@ -373,3 +373,26 @@ async fn other_streams_are_written_beside_a_slow_append_and_its_own_commands_wai
     assert_eq!(slow.begun.lock().unwrap().len(), 3, "what waited together was written together");
     assert_eq!(look.await, 8);
 }
+
+#[tokio::test]
+async fn each_of_a_group_sees_the_state_as_its_own_command_left_it() {
+    let desk = desk(&memory(), &Limits::default());
+    stocked(&desk, 5).await;
+    let mut senders = JoinSet::new();
+    for n in 100..110 {
+        let desk = desk.clone();
+        senders.spawn(async move {
+            desk.execute_and_keep(&sku(), receive(1), request(n), domain::stock::State::available).await.unwrap()
+        });
+    }
+    let mut seen: Vec<_> =
+        senders.join_all().await.into_iter().map(|(outcome, kept)| (outcome.revision, kept)).collect();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        (3..13).map(|revision| (revision, Some(u32::try_from(revision).unwrap() + 3))).collect::<Vec<_>>()
+    );
+    let (again, kept) =
+        desk.execute_and_keep(&sku(), receive(1), request(100), domain::stock::State::available).await.unwrap();
+    assert!(again.replayed && kept.is_none(), "a repeat left nothing behind now");
+}

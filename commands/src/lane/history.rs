@@ -86,10 +86,10 @@ impl History {
     ) -> Option<Pile<D>> {
         let mut rest = Pile::new(pile.id.clone());
         rest.rounds = pile.rounds;
-        for decided in pile.decided {
+        for mut decided in pile.decided {
             let first = decided.request.event_id(&pile.stream, 0).0;
             let known = known.as_ref().map(|known| known.get(&first));
-            let answered = match (decided.verdict, known) {
+            let answered = match (std::mem::replace(&mut decided.verdict, Verdict::Suspect), known) {
                 (Verdict::Planned { events, revision }, _) => {
                     Ok(Outcome { position: entry.position, revision, events, replayed: false })
                 }
@@ -100,7 +100,7 @@ impl History {
                 }
                 (Verdict::Refused(error), Ok(None)) => Err(error),
                 (Verdict::Suspect, Ok(None)) => {
-                    rest.push_execute(decided.command, decided.request, decided.answer);
+                    rest.put_back(decided);
                     continue;
                 }
             };

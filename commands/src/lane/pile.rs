@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Entry, stream_name};
 use crate::{
     codec,
-    desk::{Answer, Error, Inspect, Work},
+    desk::{Answer, Error, Inspect, Keep, Work},
     request::Request,
 };
 
@@ -36,6 +36,7 @@ pub(super) enum Verdict<D: Decider> {
 pub(super) struct Decided<D: Decider> {
     pub(super) command: D::Command,
     pub(super) request: Request,
+    pub(super) keep: Keep<D>,
     pub(super) answer: Answer<D>,
     pub(super) verdict: Verdict<D>,
 }
@@ -75,13 +76,16 @@ impl<D: Decider> Pile<D> {
 
     pub(super) fn push(&mut self, work: Work<D>) {
         match work {
-            Work::Execute { command, request, answer } => self.push_execute(command, request, answer),
+            Work::Execute { command, request, keep, answer } => {
+                self.decided.push(Decided { command, request, keep, answer, verdict: Verdict::Suspect });
+            }
             Work::Inspect(inspect) => self.inspects.push(inspect),
         }
     }
 
-    pub(super) fn push_execute(&mut self, command: D::Command, request: Request, answer: Answer<D>) {
-        self.decided.push(Decided { command, request, answer, verdict: Verdict::Suspect });
+    /// Takes a command back for another round.
+    pub(super) fn put_back(&mut self, decided: Decided<D>) {
+        self.decided.push(decided);
     }
 
     /// Adds what came later.
@@ -132,6 +136,9 @@ impl<D: Decider> Pile<D> {
                     entry.fold(event, id);
                 }
                 *revision = entry.revision;
+                if let Some(keep) = &mut decided.keep {
+                    keep(&entry.state);
+                }
             }
         }
         self.appended = !self.events.is_empty();

@@ -22,6 +22,8 @@ use crate::{
 /// The snapshots inside the folder.
 const FILE: &str = "snapshots.sqlite";
 
+/// States lie beside the index of names, not in it: a search must never read through a large one. (Where a row is its own
+/// index entry, SQLite fetches all of it to compare its first column.)
 const TABLE: &str = "
     CREATE TABLE IF NOT EXISTS snapshots(
         name TEXT PRIMARY KEY,
@@ -30,7 +32,7 @@ const TABLE: &str = "
         position INTEGER NOT NULL,
         checksum INTEGER NOT NULL,
         state BLOB NOT NULL
-    ) WITHOUT ROWID;
+    );
 ";
 
 /// The newest snapshot under each name.
@@ -65,8 +67,9 @@ impl Snapshots {
     pub fn save(&self, name: &str, snapshot: &Snapshot) -> Result<(), Error> {
         let (revision, position) = (snapshot.revision.cast_signed(), snapshot.position.0.cast_signed());
         let sum = checksum(name, snapshot.fold, revision, position, &snapshot.state);
-        let replace = "INSERT OR REPLACE INTO snapshots(name, fold, revision, position, checksum, state) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let replace = "INSERT INTO snapshots(name, fold, revision, position, checksum, state) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                       ON CONFLICT(name) DO UPDATE SET fold = ?2, revision = ?3, position = ?4, checksum = ?5, state = ?6";
         let row = params![name, snapshot.fold, revision, position, sum, &*snapshot.state];
         let conn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let saved = conn.prepare_cached(replace).and_then(|mut replace| replace.execute(row));

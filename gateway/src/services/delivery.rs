@@ -73,7 +73,7 @@ async fn process(
     let outcome = context.shop.delivery.execute(&id, command, request).await;
     let outcome = outcome.map_err(|error| refusal::of(error, |why| rejected(&why, id)))?;
     let look = |state: &State| state.details().map(|details| (details.order, state_of(&details.situation)));
-    let Some((order, now)) = context.after(&context.shop.delivery, &id, &outcome, look).await? else {
+    let Some((order, now)) = context.after(&context.shop.delivery, &id, &outcome, None, look).await? else {
         return Err(not_found(id));
     };
     if outcome.events.is_empty() && !fits(now, reached) {

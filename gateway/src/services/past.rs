@@ -67,15 +67,19 @@ impl Context {
         }
     }
 
-    /// The state that a command left behind, shown by `look`: from the desk if nothing has happened since, else from
-    /// the log.
+    /// The state that a command left behind, shown by `look`: as the desk kept it, from the desk if nothing has happened
+    /// since, else from the log.
     pub(super) async fn after<D: Decider, T: Send + 'static>(
         &self,
         desk: &commands::desk::Desk<D>,
         id: &D::Id,
         outcome: &Outcome<D::Event>,
+        kept: Option<T>,
         look: fn(&D::State) -> T,
     ) -> Result<T, Status> {
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
         let revision = outcome.revision;
         let seen = desk.inspect(id, move |seen: Seen<'_, D>| (seen.revision == revision).then(|| look(seen.state)));
         if let Ok(Some(shown)) = seen.await {

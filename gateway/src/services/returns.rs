@@ -44,7 +44,7 @@ impl ReturnService for Returns {
         let warehouse: WarehouseId = convert::id("warehouse_id", &asked.body.warehouse_id)?;
         let outcome = self.0.shop.returns.execute(&id, Command::Receive { warehouse }, asked.request).await;
         let outcome = outcome.map_err(|error| refusal::of(error, |why| rejected(&why, id)))?;
-        let state = self.0.after(&self.0.shop.returns, &id, &outcome, state_of).await?;
+        let state = self.0.after(&self.0.shop.returns, &id, &outcome, None, state_of).await?;
         Ok(Response::new(v1::ReceiveReturnResponse {
             return_id: id.to_string(),
             state: state.into(),

@@ -37,9 +37,9 @@ pub(super) async fn change(
         let product = product.ok_or_else(|| rejected(&Rejection::NotKept, &sku, field))?;
         super::catalog::own(context, &caller, &product).await?;
     }
-    let outcome = context.shop.stock.execute(&sku, command, request).await;
-    let outcome = outcome.map_err(|error| refusal::of(error, |why| rejected(&why, &sku, field)))?;
-    let levels = context.after(&context.shop.stock, &sku, &outcome, levels).await?;
+    let done = context.shop.stock.execute_and_keep(&sku, command, request, levels).await;
+    let (outcome, kept) = done.map_err(|error| refusal::of(error, |why| rejected(&why, &sku, field)))?;
+    let levels = context.after(&context.shop.stock, &sku, &outcome, kept, levels).await?;
     let stock = levels.message(&sku, envelope::etag(outcome.revision));
     Ok(v1::ChangeInventoryCountResponse { stock: Some(stock), position: outcome.position.0 })
 }
