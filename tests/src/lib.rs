@@ -3,7 +3,7 @@
 //! What the tests share: a whole shop in a folder of its own ([`shop`]), typed clients with a token
 //! ([`client`]), the messages that most tests send ([`say`]), and a client for the JSON twin that knows nothing of the
 //! API ([`http`]). The simulation ([`sim`]) and the benchmarks
-//! ([`benches`]) are programs of their own.
+//! (`tests/benches`) are programs of their own.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub mod books;
