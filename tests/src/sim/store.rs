@@ -30,14 +30,14 @@ pub(super) const RUNNER: &str = "$process-runner";
 
 /// How often each fault of the store happens, per call.
 mod chance {
-    pub(super) const CRASH_BEFORE: f64 = 0.0012;
-    pub(super) const CRASH_AFTER: f64 = 0.0015;
+    pub(super) const CRASH_BEFORE: f64 = 0.002;
+    pub(super) const CRASH_AFTER: f64 = 0.0025;
     pub(super) const UNHEARD: f64 = 0.006;
     pub(super) const LOST: f64 = 0.004;
     pub(super) const FAILED: f64 = 0.006;
     pub(super) const SLOW: f64 = 0.01;
     pub(super) const FULL: f64 = 0.001;
-    pub(super) const STOPPED: f64 = 0.0012;
+    pub(super) const STOPPED: f64 = 0.003;
     pub(super) const READ: f64 = 0.003;
     pub(super) const SPURIOUS: f64 = 0.02;
     pub(super) const SNAPSHOT: f64 = 0.1;
