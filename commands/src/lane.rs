@@ -86,6 +86,8 @@ pub struct Lane<D: Decider> {
     waiting: HashMap<D::Id, Pile<D>>,
     /// How much waits in all of them.
     parked: usize,
+    /// The snapshot that is being saved, if any: the lane goes on meanwhile.
+    saving: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
 impl<D: Decider> Lane<D> {
@@ -97,9 +99,9 @@ impl<D: Decider> Lane<D> {
         stats: Arc<Stats>,
     ) -> Self {
         let states = LruCache::new(limits.states_max);
-        let (writing, waiting) = (FuturesUnordered::new(), HashMap::new());
+        let (writing, waiting, saving) = (FuturesUnordered::new(), HashMap::new(), FuturesUnordered::new());
         let history = History { store, page: limits.load_events_max, stats: Arc::clone(&stats) };
-        Self { mailbox, history, keys, limits, stats, states, writing, waiting, parked: 0 }
+        Self { mailbox, history, keys, limits, stats, states, writing, waiting, parked: 0, saving }
     }
 
     /// Works until every handle of the desk is gone and the mailbox is empty.
@@ -116,6 +118,7 @@ impl<D: Decider> Lane<D> {
         };
         tokio::select! {
             biased;
+            Some(()) = self.saving.next() => {}
             Some(written) = self.writing.next() => self.written(written).await,
             taken = self.mailbox.recv_many(&mut jobs, room), if room > 0 => match taken {
                 0 => match self.writing.next().await {
@@ -256,7 +259,7 @@ impl<D: Decider> Lane<D> {
             let id = pile.id.clone();
             again.extend(self.history.answer(pile, &entry, &known).await);
             if !entry.assumed && !outdated {
-                self.keep(id, entry).await;
+                self.keep(id, entry);
             }
         }
         again.iter_mut().for_each(|pile| pile.rounds += 1);
@@ -273,16 +276,15 @@ impl<D: Decider> Lane<D> {
     }
 
     /// Keeps a state in memory, and as a snapshot when enough has happened since the last.
-    async fn keep(&mut self, id: D::Id, mut entry: Entry<D>) {
+    fn keep(&mut self, id: D::Id, mut entry: Entry<D>) {
         // The distance grows with the stream, so that all snapshots together cost a constant share.
         let distance = self.limits.snapshot_events.max(entry.snapshot / 2);
-        if entry.revision >= entry.snapshot + distance {
+        // One at a time: a disk that is slower than the snapshots delays the next, and collects none of them.
+        if entry.revision >= entry.snapshot + distance && self.saving.is_empty() {
             if let Ok(state) = serde_json::to_vec(&entry.state) {
                 let (revision, position) = (entry.revision, entry.position);
                 let snapshot = Snapshot { fold: D::FOLD, revision, position, state: Bytes::from(state) };
-                if let Err(error) = self.history.store.save_snapshot(&stream_name::<D>(&id), snapshot).await {
-                    tracing::warn!(%error, "a snapshot could not be kept; loading will take longer");
-                }
+                self.saving.push(self.history.save(stream_name::<D>(&id), snapshot));
             }
             entry.snapshot = entry.revision;
         }

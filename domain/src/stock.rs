@@ -33,12 +33,29 @@ pub const LAPSE_BATCH_MAX: usize = 16;
 
 /// What a decision about stock needs to know.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Kept")]
 pub struct State {
     product: Option<ProductId>,
     levels: BTreeMap<WarehouseId, Level>,
     holds: BTreeMap<OrderId, Hold>,
     /// Holds by expiry, so that the oldest is found without looking at all of a hot SKU's.
+    #[serde(skip)]
     by_expiry: BTreeSet<(Timestamp, OrderId)>,
+}
+
+/// A state as a snapshot keeps it: without what follows from the rest.
+#[derive(Deserialize)]
+struct Kept {
+    product: Option<ProductId>,
+    levels: BTreeMap<WarehouseId, Level>,
+    holds: BTreeMap<OrderId, Hold>,
+}
+
+impl From<Kept> for State {
+    fn from(Kept { product, levels, holds }: Kept) -> Self {
+        let by_expiry = holds.iter().map(|(order, hold)| (hold.expires_at, *order)).collect();
+        Self { product, levels, holds, by_expiry }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -114,7 +131,7 @@ pub struct Stock;
 
 impl Decider for Stock {
     const CATEGORY: &'static str = "stock";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     type Id = Sku;
     type State = State;
     type Command = Command;

@@ -3,7 +3,8 @@
 //! [`Given`] folds a history, `when` decides a command, `then` expects its events, and then decides the
 //! same command again in the new state and expects *nothing*: every domain test is also a retry test.
 //! Commands that are meant to add up (receiving goods twice is twice the goods; the desk knows a retry by
-//! its request id) say so with `then_each_time`.
+//! its request id) say so with `then_each_time`. And every history is decided against twice, once through a snapshot of
+//! its state, so that every domain test is a snapshot test, too.
 
 use crate::decider::{Decider, fold};
 
@@ -83,9 +84,13 @@ impl<D: Decider> When<D> {
 
     #[track_caller]
     fn expect(history: &[D::Event], command: &D::Command, expected: &[D::Event]) -> Vec<D::Event> {
-        match D::decide(&fold::<D>(history), command) {
+        let state = fold::<D>(history);
+        let kept = serde_json::to_vec(&state).and_then(|kept| serde_json::from_slice::<D::State>(&kept));
+        let kept = kept.unwrap_or_else(|error| panic!("the state does not survive a snapshot: {error}"));
+        match D::decide(&state, command) {
             Ok(events) => {
                 assert_eq!(events, expected);
+                assert_eq!(D::decide(&kept, command).ok().as_deref(), Some(expected), "decided from a snapshot");
                 history.iter().cloned().chain(events).collect()
             }
             Err(rejection) => panic!("rejected: {rejection}"),

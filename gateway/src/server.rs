@@ -4,6 +4,7 @@
 //! [`Limits`](crate::limits::Limits), and hands each request to the [`Door`]. `run` returns when the shutdown signal came and the
 //! open requests are done, or when their time to drain is over.
 
+mod arrivals;
 mod connection;
 mod door;
 mod follow;

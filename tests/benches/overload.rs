@@ -15,7 +15,7 @@ use super::{
 /// What is on sale.
 const SKUS: u64 = 10_000;
 /// Callers among whom the peak is looked for.
-const CALLERS: [usize; 3] = [64, 256, 1_024];
+const CALLERS: [usize; 3] = [64, 128, 256];
 /// How much more is offered than can be carried.
 const TIMES: f64 = 5.0;
 /// Bytes in a MiB.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use domain::{decider::Decider, ids::EventId};
+use futures::future::{BoxFuture, FutureExt as _};
 use ports::store::{EventStore, Recorded, Snapshot};
 use uuid::Uuid;
 
@@ -47,6 +48,17 @@ impl History {
         }
         self.catch_up(stream, &mut entry).await?;
         Ok(entry)
+    }
+
+    /// Saves a snapshot. It is only a cache, so whatever goes wrong is told to the log of the program.
+    pub(super) fn save(&self, stream: String, snapshot: Snapshot) -> BoxFuture<'static, ()> {
+        let store = Arc::clone(&self.store);
+        let save = async move {
+            if let Err(error) = store.save_snapshot(&stream, snapshot).await {
+                tracing::warn!(%error, stream, "a snapshot could not be kept; loading will take longer");
+            }
+        };
+        save.boxed()
     }
 
     /// Folds what the stream holds beyond the state.

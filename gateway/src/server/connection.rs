@@ -1,10 +1,10 @@
 //! One connection: its protocol, its limits, its end.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::poll_fn, sync::Arc, task::ready, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{net::TcpStream, time::MissedTickBehavior};
@@ -12,6 +12,7 @@ use tonic::body::Body;
 
 use super::{
     Door,
+    arrivals::{Arrivals, Breath},
     meter::{Meter, Metered, Verdict},
 };
 use crate::limits::Limits;
@@ -27,27 +28,43 @@ pub(super) async fn serve(socket: TcpStream, door: Arc<Door>) {
     let io = TokioIo::new(Metered { socket, meter: Arc::clone(&meter) });
     let limits = door.limits().clone();
     let mut closing = door.closing();
+    let arrivals = Arrivals::new(Arc::clone(&door));
     let service = service_fn({
         let meter = Arc::clone(&meter);
         move |mut request: http::Request<hyper::body::Incoming>| {
+            let refusal = door.refusal(&request);
             let door = Arc::clone(&door);
-            let in_use = Arc::new(meter.request());
-            request.extensions_mut().insert(Arc::clone(&in_use));
+            let meter = Arc::clone(&meter);
             async move {
+                if let Some(refusal) = refusal {
+                    return Ok::<_, Infallible>(refusal);
+                }
+                let in_use = Arc::new(meter.request());
+                request.extensions_mut().insert(Arc::clone(&in_use));
                 let response = door.handle(request.map(Body::new)).await;
                 drop(in_use);
-                Ok::<_, Infallible>(response)
+                Ok(response)
             }
         }
     });
-    let builder = builder(&limits);
+    let builder = builder(&limits, arrivals.clone());
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
     let mut tick = tokio::time::interval(tick(&limits));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut breath = Breath::new();
     let mut going = false;
     loop {
         tokio::select! {
-            result = connection.as_mut() => {
+            result = poll_fn(|cx| {
+                ready!(breath.poll(cx));
+                let polled = connection.as_mut().poll(cx);
+                if polled.is_ready() || !arrivals.let_in() {
+                    return polled;
+                }
+                breath.begin();
+                // What was just answered goes out before the rest.
+                connection.as_mut().poll(cx)
+            }) => {
                 if let Err(error) = result {
                     tracing::debug!(%error, "a connection ended badly");
                 }
@@ -76,8 +93,8 @@ fn tick(limits: &Limits) -> Duration {
     (shortest / 2).max(Duration::from_millis(10))
 }
 
-fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(limits: &Limits, arrivals: Arrivals) -> auto::Builder<Arrivals> {
+    let mut builder = auto::Builder::new(arrivals);
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -49,6 +49,8 @@ pub struct Door {
     in_flight: Places,
     streams: Arc<Places>,
     overloaded: Status,
+    /// The same as a gRPC answer has it: in a flood it is not made anew for everybody.
+    overloaded_head: HeaderMap,
     closing: watch::Sender<bool>,
 }
 
@@ -102,12 +104,14 @@ impl Door {
             let route = Arc::clone(services.get(service)?);
             Some((path, Method { rule, timeout: timeout(path), route }))
         });
+        let overloaded = error::status(Reason::Overloaded, "the gateway is full; try again soon", []);
         Ok(Arc::new(Self {
             methods: methods.collect(),
             transcoder: Transcoder::new(&pool)?,
             in_flight: Places::new(limits.in_flight_max),
             streams: Arc::new(Places::new(limits.watch_streams_max)),
-            overloaded: error::status(Reason::Overloaded, "the gateway is full; try again soon", []),
+            overloaded_head: overloaded.clone().into_http::<Body>().into_parts().0.headers,
+            overloaded,
             closing: watch::Sender::new(false),
             limits,
             verifier,
@@ -134,6 +138,26 @@ impl Door {
     /// Turns true when the door closes.
     pub(super) fn closing(&self) -> watch::Receiver<bool> {
         self.closing.subscribe()
+    }
+
+    /// Whether everybody who asks now is refused, but for those who always come in.
+    pub(super) fn is_full(&self) -> bool {
+        self.in_flight.taken() >= self.limits.in_flight_max
+    }
+
+    /// The answer to a gRPC request that comes to a full door. In a flood this is most of the work, so it is looked at
+    /// before anything else, and nothing is made for the request that it does not need.
+    pub(super) fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        let unary = |method: &Method| !method.rule.always && method.rule.shape == Shape::Unary;
+        let refused = self.is_full()
+            && request.version() == http::Version::HTTP_2
+            && matches!(protocol(request.headers()), Protocol::Grpc)
+            && self.methods.get(request.uri().path()).is_some_and(unary);
+        refused.then(|| {
+            let mut response = Response::new(Body::empty());
+            *response.headers_mut() = self.overloaded_head.clone();
+            response
+        })
     }
 
     /// Answers a request of either protocol.
