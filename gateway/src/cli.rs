@@ -6,6 +6,7 @@
 
 mod bench;
 mod client;
+mod config;
 mod demo;
 pub mod import;
 mod serve;
@@ -18,7 +19,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     app,
     auth::KeyError,
-    config::{self, Config, Layers},
+    config::{Config, Error as ConfigError, Layers},
 };
 
 /// An event-sourced commerce engine.
@@ -57,6 +58,8 @@ enum Command {
     Bench(bench::Args),
     /// Issues a token that the shop in a folder accepts.
     Token(token::Args),
+    /// Shows what is set, and by whom.
+    Config(config::Args),
 }
 
 /// Where the configuration comes from.
@@ -75,18 +78,18 @@ struct Settings {
 
 impl Settings {
     /// The layers: file, environment, flags.
-    fn layers(&self) -> Result<Layers, config::Error> {
+    fn layers(&self) -> Result<Layers, ConfigError> {
         self.over(Layers::default())
     }
 
     /// The same, over settings that a command begins with.
-    fn over(&self, mut layers: Layers) -> Result<Layers, config::Error> {
+    fn over(&self, mut layers: Layers) -> Result<Layers, ConfigError> {
         if let Some(path) = &self.config {
             layers = layers.file(path)?;
         }
         layers = layers.environment(std::env::vars())?;
         for setting in &self.set {
-            let (key, value) = setting.split_once('=').ok_or_else(|| config::Error::Layer {
+            let (key, value) = setting.split_once('=').ok_or_else(|| ConfigError::Layer {
                 origin: format!("--set {setting}"),
                 why: "expected NAME=VALUE".into(),
             })?;
@@ -98,7 +101,7 @@ impl Settings {
         }
     }
 
-    fn validated(&self) -> Result<Config, config::Error> {
+    fn validated(&self) -> Result<Config, ConfigError> {
         self.layers()?.validate()
     }
 }
@@ -108,7 +111,7 @@ impl Settings {
 pub enum Error {
     /// The configuration is wrong.
     #[error("the configuration is wrong")]
-    Config(#[from] config::Error),
+    Config(#[from] ConfigError),
     /// An argument is wrong.
     #[error("{0}")]
     Usage(String),
@@ -154,6 +157,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Import(args) => import::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Token(args) => token::run(&args),
+        Command::Config(args) => config::run(&args),
     }
 }
 

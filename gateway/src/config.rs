@@ -14,7 +14,7 @@ use std::{
 
 use sandbox::Behaviour;
 
-pub use layers::Layers;
+pub use layers::{Layers, Setting};
 
 use crate::{limits::Limits, services::Rules};
 

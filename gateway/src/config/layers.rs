@@ -1,10 +1,13 @@
 //! The layers of a configuration, laid over one another before anything is validated.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use toml::{Table, Value};
 
-use super::{Config, Error, typed::Typed};
+use super::{
+    Config, Error,
+    typed::{self, Typed},
+};
 
 /// The prefix of every environment variable that sets something.
 const PREFIX: &str = "CARTULARY_";
@@ -15,7 +18,22 @@ const RESERVED: [&str; 3] = ["CARTULARY_LOG", "CARTULARY_CONFIG", "CARTULARY_TOK
 
 /// What was typed so far.
 #[derive(Debug, Default)]
-pub struct Layers(Table);
+pub struct Layers {
+    typed: Table,
+    /// Which layer each setting is from.
+    origins: BTreeMap<String, String>,
+}
+
+/// A setting as it holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// Its name, e.g. `limits.in_flight_max`.
+    pub key: String,
+    /// Its value, as it would be typed.
+    pub value: Value,
+    /// Which layer it is from; `None` for a default.
+    pub origin: Option<String>,
+}
 
 impl Layers {
     /// Lays a TOML file over what is there.
@@ -64,7 +82,18 @@ impl Layers {
     /// # Errors
     /// [`Error::Value`] for a value outside its bounds.
     pub fn validate(self) -> Result<Config, Error> {
-        typed(self.0, || "the configuration".to_owned())?.validate()
+        typed(self.typed, || "the configuration".to_owned())?.validate()
+    }
+
+    /// Every setting there is, with its value and where that is from.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a value outside its bounds.
+    pub fn settings(self) -> Result<Vec<Setting>, Error> {
+        let mut origins = self.origins;
+        let config = typed(self.typed, || "the configuration".to_owned())?.validate()?;
+        let shown = typed::shown(&config).into_iter();
+        Ok(shown.map(|(key, value)| Setting { origin: origins.remove(&key), key, value }).collect())
     }
 
     /// A value that looks like a number may still be meant as text: a folder can be called `7`.
@@ -80,15 +109,27 @@ impl Layers {
     }
 
     /// Each layer is read by itself first, so that what is wrong with it is said with its name.
-    fn lay(mut self, table: Table, origin: impl FnOnce() -> String) -> Result<Self, Error> {
-        typed(table.clone(), origin)?;
-        merge(&mut self.0, table);
+    fn lay(mut self, table: Table, origin: impl Fn() -> String) -> Result<Self, Error> {
+        typed(table.clone(), &origin)?;
+        note("", &table, &origin(), &mut self.origins);
+        merge(&mut self.typed, table);
         Ok(self)
     }
 }
 
 fn typed(table: Table, origin: impl FnOnce() -> String) -> Result<Typed, Error> {
     table.try_into().map_err(|why: toml::de::Error| Error::Layer { origin: origin(), why: why.message().to_owned() })
+}
+
+/// Notes where every setting of a layer is from.
+fn note(section: &str, table: &Table, origin: &str, origins: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let key = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
+        match value {
+            Value::Table(table) => note(&key, table, origin, origins),
+            _ => drop(origins.insert(key, origin.to_owned())),
+        }
+    }
 }
 
 fn merge(under: &mut Table, over: Table) {
@@ -152,6 +193,30 @@ mod tests {
         let config = config.and_then(Layers::validate).expect("valid");
         assert_eq!((config.limits.in_flight_max, config.limits.page_size_max), (3, 10));
         assert_eq!((config.data.to_str(), config.limits.drain), (Some("b"), Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn every_setting_is_shown_as_it_would_be_typed_with_where_it_is_from() {
+        let layers = file("[limits]\ndrain = '90s'\npage_size_max = 10").expect("read");
+        let layers = environment(layers, &[("CARTULARY_LIMITS__PAGE_SIZE_MAX", "20")]).expect("read");
+        let settings = layers.set_text("data", "7").and_then(Layers::settings).expect("valid");
+        let of = |key: &str| settings.iter().find(|setting| setting.key == key).expect("shown");
+        assert_eq!(
+            (of("limits.drain").value.as_str(), of("limits.page_size_max").value.as_integer()),
+            (Some("1m 30s"), Some(20))
+        );
+        assert!(of("limits.drain").origin.as_ref().is_some_and(|origin| origin.ends_with("shop.toml")));
+        let page_size = of("limits.page_size_max").origin.as_deref();
+        assert_eq!(page_size, Some("the environment variable CARTULARY_LIMITS__PAGE_SIZE_MAX"));
+        assert_eq!((of("data").origin.as_deref(), of("listen").origin.as_deref()), (Some("the setting data=7"), None));
+
+        let mut again = Layers::default();
+        for Setting { key, value, .. } in &settings {
+            again = again.set(key, &value.to_string()).expect("a setting is read as it is shown");
+        }
+        let again = again.settings().expect("valid");
+        let values = |settings: &[Setting]| settings.iter().map(|setting| setting.value.clone()).collect::<Vec<_>>();
+        assert_eq!(values(&again), values(&settings));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use toml::Value;
 
 use super::{Config, Error};
 
@@ -16,10 +17,12 @@ trait Kind {
     type Value;
 
     fn read(typed: Self::Typed) -> Result<Self::Value, String>;
+    /// The value as it would be typed.
+    fn show(value: &Self::Value) -> Value;
 }
 
 macro_rules! kinds {
-    ($($(#[$meta:meta])* $name:ident: $typed:ty => $value:ty, |$from:ident| $read:expr;)+) => {$(
+    ($($(#[$meta:meta])* $name:ident: $typed:ty => $value:ty, |$from:ident| $read:expr, |$shown:ident| $show:expr;)+) => {$(
         $(#[$meta])*
         struct $name;
 
@@ -30,40 +33,67 @@ macro_rules! kinds {
             fn read($from: $typed) -> Result<$value, String> {
                 $read
             }
+
+            fn show($shown: &$value) -> Value {
+                $show
+            }
         }
     )+};
 }
 
 kinds! {
     /// A number of things, at least one.
-    Count: usize => usize, |typed| if typed > 0 { Ok(typed) } else { Err("must be at least 1".into()) };
+    Count: usize => usize,
+        |typed| if typed > 0 { Ok(typed) } else { Err("must be at least 1".into()) },
+        |value| whole(*value);
     /// The same, for a component that insists.
-    Some1: usize => NonZeroUsize, |typed| NonZeroUsize::new(typed).ok_or_else(|| "must be at least 1".into());
+    Some1: usize => NonZeroUsize,
+        |typed| NonZeroUsize::new(typed).ok_or_else(|| "must be at least 1".into()),
+        |value| whole(value.get());
     /// The same, narrow.
-    Count32: u32 => u32, |typed| if typed > 0 { Ok(typed) } else { Err("must be at least 1".into()) };
+    Count32: u32 => u32,
+        |typed| if typed > 0 { Ok(typed) } else { Err("must be at least 1".into()) },
+        |value| whole(*value);
     /// The same, wide.
-    Count64: u64 => u64, |typed| if typed > 0 { Ok(typed) } else { Err("must be at least 1".into()) };
+    Count64: u64 => u64,
+        |typed| if typed > 0 { Ok(typed) } else { Err("must be at least 1".into()) },
+        |value| whole(*value);
     /// A time that something takes, more than nothing.
-    Span: String => Duration, |typed| match duration(&typed)? {
-        Duration::ZERO => Err("must be more than nothing".into()),
-        span => Ok(span),
-    };
+    Span: String => Duration,
+        |typed| match duration(&typed)? {
+            Duration::ZERO => Err("must be more than nothing".into()),
+            span => Ok(span),
+        },
+        |value| spelt(*value);
     /// A time that may be nothing.
-    Delay: String => Duration, |typed| duration(&typed);
+    Delay: String => Duration, |typed| duration(&typed), |value| spelt(*value);
     /// A time that is counted from or to a moment, more than nothing.
-    Term: String => SignedDuration, |typed| {
-        let span = Span::read(typed)?;
-        SignedDuration::try_from(span).map_err(|_| "is too long".into())
-    };
+    Term: String => SignedDuration,
+        |typed| SignedDuration::try_from(Span::read(typed)?).map_err(|_| "is too long".into()),
+        |value| Value::String(format!("{value:#}"));
     /// A probability.
-    Chance: f64 => f64, |typed| if (0.0..=1.0).contains(&typed) { Ok(typed) } else { Err("must be from 0 to 1".into()) };
+    Chance: f64 => f64,
+        |typed| if (0.0..=1.0).contains(&typed) { Ok(typed) } else { Err("must be from 0 to 1".into()) },
+        |value| Value::Float(*value);
     /// Any number.
-    Seed: u64 => u64, |typed| Ok(typed);
+    Seed: u64 => u64, |typed| Ok(typed), |value| whole(*value);
     /// From one time to another.
-    Between: (String, String) => (Duration, Duration), |typed| {
-        let (least, most) = (duration(&typed.0)?, duration(&typed.1)?);
-        if least <= most { Ok((least, most)) } else { Err("must be a shorter and a longer duration".into()) }
-    };
+    Between: (String, String) => (Duration, Duration),
+        |typed| {
+            let (least, most) = (duration(&typed.0)?, duration(&typed.1)?);
+            if least <= most { Ok((least, most)) } else { Err("must be a shorter and a longer duration".into()) }
+        },
+        |value| Value::Array(vec![spelt(value.0), spelt(value.1)]);
+}
+
+/// A number as the file has it; what is too large for that is as good as without a bound.
+fn whole(value: impl TryInto<i64>) -> Value {
+    Value::Integer(value.try_into().unwrap_or(i64::MAX))
+}
+
+/// A duration as it is typed.
+fn spelt(span: Duration) -> Value {
+    Value::String(SignedDuration::try_from(span).map_or_else(|_| format!("{span:?}"), |span| format!("{span:#}")))
 }
 
 fn duration(typed: &str) -> Result<Duration, String> {
@@ -91,6 +121,10 @@ macro_rules! section {
                     },)+
                     $($($apart: base.$apart,)+)?
                 })
+            }
+
+            fn show(section: &str, target: &$target, shown: &mut Vec<(String, Value)>) {
+                $(shown.push((format!("{section}.{}", stringify!($field)), $kind::show(&target.$field)));)+
             }
         }
     };
@@ -220,7 +254,7 @@ struct Sandbox {
 }
 
 /// A part of the shop that a process can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Role {
     Gateway,
@@ -278,4 +312,27 @@ impl Typed {
             carrier: self.sandbox.carrier.over("sandbox.carrier", base.carrier)?,
         })
     }
+}
+
+/// Every setting with its value, as it would be typed.
+pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
+    let text = |text: String| Value::String(text);
+    let roles = [(true, Role::Gateway), (config.projections, Role::Projections), (config.processes, Role::Processes)];
+    let roles = roles.iter().filter(|(runs, _)| *runs).filter_map(|(_, role)| Value::try_from(role).ok()).collect();
+    let mut shown = vec![
+        ("listen".to_owned(), text(config.listen.to_string())),
+        ("data".to_owned(), text(config.data.display().to_string())),
+        ("roles".to_owned(), Value::Array(roles)),
+    ];
+    Door::show("limits", &config.limits, &mut shown);
+    Tokens::show("tokens", &config.limits.tokens, &mut shown);
+    Shop::show("shop", &config.shop, &mut shown);
+    Desk::show("desk", &config.desk, &mut shown);
+    Runner::show("runner", &config.runner, &mut shown);
+    Store::show("store", &config.store, &mut shown);
+    Views::show("views", &config.views, &mut shown);
+    Engine::show("engine", &config.engine, &mut shown);
+    Partner::show("sandbox.payments", &config.payments, &mut shown);
+    Partner::show("sandbox.carrier", &config.carrier, &mut shown);
+    shown
 }
