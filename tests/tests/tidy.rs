@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store-sqlite", &["ports"]),
     ("sandbox", &["ports"]),
     ("views-sqlite", &["ports"]),
+    ("servers", &[]),
 ];
 /// Crates at the rim, which may use everything.
 const RIM: &[&str] = &["gateway", "tests"];
