@@ -19,7 +19,7 @@ use super::{
     echo::Echoes,
     goods::{self, Orders},
     load::{self, Load, Work},
-    postgres::{Postgres, Shape},
+    postgres::{Peer, Shape},
     redis::{Claim, Redis},
     report::{Goal, Report},
     server::{Parts, Server},
@@ -81,7 +81,7 @@ fn beside_echo(
 }
 
 fn beside_postgres(settings: &Settings, shapes: [Shape; 2], rate: f64, report: &mut Report) {
-    let best = Postgres::measure(settings, 1, shapes, report).into_iter().flatten().fold(0.0, f64::max);
+    let best = Peer::measure(settings, 1, shapes, report).into_iter().flatten().fold(0.0, f64::max);
     if best > 0.0 {
         report.ratio("over gRPC / PostgreSQL's best on one hot row", rate, best, Goal::Least(4.0));
     }

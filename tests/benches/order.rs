@@ -5,7 +5,7 @@ use super::{
     echo::Echoes,
     goods::{self, Orders},
     load::{self, Load},
-    postgres::{Postgres, Shape},
+    postgres::{Peer, Shape},
     report::{Goal, Report},
     server::{Parts, Server},
 };
@@ -17,7 +17,7 @@ pub(super) fn measure(settings: &Settings) -> Report {
     let mut report = Report::new("order");
     let alone = beside_echo(settings, Parts::Door, "views and runner off", &mut report);
     let whole = beside_echo(settings, Parts::All, "all on", &mut report);
-    let [transaction, function] = Postgres::orders(settings, SKUS, &mut report);
+    let [transaction, function] = Peer::orders(settings, SKUS, &mut report);
     if let Some(peer) = transaction {
         report.ratio("order, views and runner off / PostgreSQL transaction", alone, peer, Goal::Least(3.0));
         report.ratio("order, all on / PostgreSQL transaction", whole, peer, Goal::None);
@@ -52,7 +52,7 @@ fn beside_echo(settings: &Settings, parts: Parts, what: &str, report: &mut Repor
 }
 
 /// The shapes of the peer's orders, for one line of the report each.
-impl Postgres {
+impl Peer {
     fn orders(settings: &Settings, skus: u64, report: &mut Report) -> [Option<f64>; 2] {
         Self::measure(settings, skus, [Shape::OrderTransaction, Shape::OrderFunction], report)
     }

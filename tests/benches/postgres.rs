@@ -3,28 +3,18 @@
 //! A server of its own in a temporary folder, driven by `pgbench` over a Unix socket with prepared statements: its
 //! shortest way. Each shape is measured with few and many connections, and counts with its best.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
+use servers::{
+    output,
+    postgres::{Options, Postgres},
+};
 use tempfile::TempDir;
-use tokio::time::Instant;
 
 use super::{Settings, machine, report::Report};
 
 /// With how many connections each shape is measured.
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
-/// Where distributions keep the programs that are not on the path.
-const INSTALLED: &str = "/usr/lib/postgresql";
-/// Whom a server runs as that must not run as root.
-const NOBODY: &str = "nobody";
-/// How long the server may take to start and to stop.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// More memory and more room for the log than the defaults, so that no checkpoint falls into a measurement.
 const SETTINGS: [&str; 5] =
     ["fsync=on", "synchronous_commit=on", "shared_buffers=512MB", "max_wal_size=16GB", "checkpoint_timeout=1h"];
@@ -100,15 +90,14 @@ impl Shape {
     }
 }
 
-/// A server that goes with this value.
-pub struct Postgres {
-    child: Child,
-    programs: PathBuf,
+/// A server with the peer's tables.
+pub struct Peer {
+    server: Postgres,
+    /// The place of the scripts.
     folder: TempDir,
-    port: u16,
 }
 
-impl Postgres {
+impl Peer {
     /// Measures shapes, each at its best number of connections.
     pub fn measure(settings: &Settings, skus: u64, shapes: [Shape; 2], report: &mut Report) -> [Option<f64>; 2] {
         let server = match Self::start(&settings.folder, skus) {
@@ -146,114 +135,26 @@ impl Postgres {
     fn bench(&self, skus: u64, shape: Shape, connections: usize, time: Duration) -> Result<f64, String> {
         let script = self.folder.path().join("script.sql");
         fs::write(&script, shape.script()).map_err(|error| error.to_string())?;
-        let mut command = self.client("pgbench");
+        let mut command = self.server.client("pgbench").map_err(|why| why.to_string())?;
         command.args(["-n", "-M", "prepared", "-D", &format!("skus={skus}")]);
         command.args(["-c", &connections.to_string(), "-j", &connections.min(machine::cores()).to_string()]);
         command.args(["-T", &time.as_secs().max(1).to_string(), "-f"]).arg(script).arg("postgres");
-        let said = output(&mut command)?;
+        let said = output(&mut command).map_err(|why| why.to_string())?;
         let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
         rate.ok_or_else(|| format!("pgbench: no rate in {said:?}"))
     }
 
     fn start(place: &Path, skus: u64) -> Result<Self, String> {
-        let programs = programs().ok_or("its server is not installed")?;
-        let folder = TempDir::with_prefix_in("postgres-", place).map_err(|error| error.to_string())?;
-        let data = folder.path().join("data");
-        if rustix::process::geteuid().is_root() {
-            give_away(folder.path())?;
-        }
-        let mut init = unprivileged(&programs.join("initdb"));
-        init.args(["--no-sync", "--auth=trust", "--username=postgres", "--locale=C", "--encoding=UTF8", "-D"]);
-        output(init.arg(&data))?;
-        let port = free_port()?;
-        let mut command = unprivileged(&programs.join("postgres"));
-        command.arg("-D").arg(&data).arg("-k").arg(folder.path()).args(["-h", "", "-p", &port.to_string()]);
-        command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())?;
-        let server = Self { child, programs, folder, port };
-        let begun = Instant::now();
-        while output(&mut server.client("pg_isready")).is_err() {
-            if begun.elapsed() > PATIENCE {
-                return Err("its server does not start".into());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let options = Options { durable: true, own: true, settings: &SETTINGS, place: Some(place) };
+        let server = Postgres::start(options).map_err(|why| why.to_string())?;
+        let folder = TempDir::with_prefix_in("pgbench-", place).map_err(|error| error.to_string())?;
         let stock =
             format!("insert into stock select sku, 1000000000 from generate_series(1, {skus}) sku; checkpoint;");
         for sql in [SCHEMA, &stock] {
-            let mut command = server.client("psql");
-            output(command.args(["-q", "-v", "ON_ERROR_STOP=1", "-c", sql, "postgres"]))?;
+            let mut command = server.client("psql").map_err(|why| why.to_string())?;
+            output(command.args(["-q", "-v", "ON_ERROR_STOP=1", "-c", sql, "postgres"]))
+                .map_err(|why| why.to_string())?;
         }
-        Ok(server)
+        Ok(Self { server, folder })
     }
-
-    fn client(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
-        command.arg("-h").arg(self.folder.path()).args(["-p", &self.port.to_string(), "-U", "postgres"]);
-        command
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // SIGINT is its fast shutdown: no new connections, no waiting for old ones.
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _told = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-        let begun = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if begun.elapsed() > PATIENCE {
-                let _dead = self.child.kill();
-                let _waited = self.child.wait();
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-/// Where the newest server's programs are: beside `pg_config`'s answer, or where distributions put them.
-fn programs() -> Option<PathBuf> {
-    let versions = fs::read_dir(INSTALLED).into_iter().flatten().filter_map(Result::ok);
-    let mut versions: Vec<(u32, PathBuf)> = versions
-        .filter_map(|version| Some((version.file_name().to_str()?.parse().ok()?, version.path().join("bin"))))
-        .collect();
-    versions.sort_unstable();
-    let installed = versions.into_iter().rev().map(|(_, folder)| folder);
-    let named = output(Command::new("pg_config").arg("--bindir")).ok().map(|folder| PathBuf::from(folder.trim()));
-    let whole = |folder: &PathBuf| ["postgres", "initdb", "pgbench"].iter().all(|name| folder.join(name).is_file());
-    installed.chain(named).find(whole)
-}
-
-/// A command as somebody who is not root: the server refuses to be.
-fn unprivileged(program: &Path) -> Command {
-    if !rustix::process::geteuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args([format!("--reuid={NOBODY}").as_str(), "--regid=nogroup", "--clear-groups"]).arg(program);
-    command
-}
-
-fn give_away(folder: &Path) -> Result<(), String> {
-    let id = |which: &str| -> Result<u32, String> {
-        let said = output(Command::new("id").args([which, NOBODY]))?;
-        said.trim().parse().map_err(|_| format!("who is {NOBODY}? {said}"))
-    };
-    std::os::unix::fs::chown(folder, Some(id("-u")?), Some(id("-g")?)).map_err(|error| error.to_string())
-}
-
-/// A port that nobody listens on, now.
-pub fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    listener.map(|addr| addr.port()).map_err(|error| error.to_string())
-}
-
-/// What a command printed, if it ended well; else why not, in its last words.
-pub fn output(command: &mut Command) -> Result<String, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{program}: {error}"))?;
-    if output.status.success() {
-        return String::from_utf8(output.stdout).map_err(|error| format!("{program}: {error}"));
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{program}: {}", said.lines().last().unwrap_or("failed without a word")))
 }

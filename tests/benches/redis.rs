@@ -9,14 +9,11 @@ use std::{
     time::Duration,
 };
 
+use servers::{free_port, output};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{
-    Settings,
-    postgres::{free_port, output},
-    report::Report,
-};
+use super::{Settings, report::Report};
 
 /// Requests to learn from how many fill the time.
 const TRIAL: u64 = 20_000;
@@ -77,7 +74,7 @@ impl Redis {
 
     fn start(place: &Path) -> Result<Self, String> {
         let folder = TempDir::with_prefix_in("redis-", place).map_err(|error| error.to_string())?;
-        let port = free_port()?.to_string();
+        let port = free_port().map_err(|why| why.to_string())?.to_string();
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--maxclients", "10000"]);
         command.args(["--appendonly", "yes", "--appendfsync", "always", "--dir"]).arg(folder.path());
@@ -94,7 +91,7 @@ impl Redis {
     }
 
     fn say(&self, words: &[&str]) -> Result<String, String> {
-        output(Command::new("redis-cli").args(["-e", "-p", &self.port]).args(words))
+        output(Command::new("redis-cli").args(["-e", "-p", &self.port]).args(words)).map_err(|why| why.to_string())
     }
 
     fn claims(&self, settings: &Settings, claim: Claim) -> Result<f64, String> {
@@ -109,7 +106,7 @@ impl Redis {
         let mut command = Command::new("redis-benchmark");
         command.args(["-p", &self.port, "-c", &settings.callers.to_string(), "-n", &requests.to_string()]);
         command.args(["-r", SPACE, "--csv", "EVALSHA", script, "2", "left", "taken", "__rand_int__", "1767225600"]);
-        let said = output(&mut command)?;
+        let said = output(&mut command).map_err(|why| why.to_string())?;
         let rate = said.lines().last().and_then(|line| line.split("\",\"").nth(1)?.parse().ok());
         rate.ok_or_else(|| format!("redis-benchmark: no rate in {said:?}"))
     }

@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("commands", &["domain", "ports"]),
     ("projections", &["domain", "ports"]),
     ("store-sqlite", &["ports"]),
+    ("store-postgres", &["ports"]),
     ("sandbox", &["ports"]),
     ("views-sqlite", &["ports"]),
     ("servers", &[]),

@@ -1,0 +1,99 @@
+//! Why the database cannot be used, and what a failure of PostgreSQL means to the port.
+
+use std::time::Duration;
+
+use ports::store;
+use tokio_postgres::error::{DbError, Severity, SqlState};
+
+/// Why the store cannot be connected.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL is not one that this store can use.
+    #[error("the database's URL cannot be used: {0}")]
+    Url(String),
+    /// The database was written by a newer program.
+    #[error("the database has schema {found}, this program knows schemas up to {known}: it needs a newer program")]
+    Newer {
+        /// Its schema version.
+        found: i64,
+        /// The newest schema this program knows.
+        known: i64,
+    },
+    /// There is a schema of this name that is not a log.
+    #[error("the database has a schema `cartulary` that is not this program's")]
+    Foreign,
+    /// The server cannot be reached, or refuses.
+    #[error(transparent)]
+    Server(#[from] Trouble),
+}
+
+/// What went wrong between us and the server.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// No connection could be had, so nothing was asked.
+    #[error("no connection to PostgreSQL: {0}")]
+    Unreachable(String),
+    /// The server has not answered in time.
+    #[error("PostgreSQL has not answered within {0:?}")]
+    Late(Duration),
+    /// The connection broke, or the server refused.
+    #[error("PostgreSQL: {}", spelled(.0))]
+    Postgres(tokio_postgres::Error),
+}
+
+/// The client's errors hide their cause behind `source`; people need to read it.
+fn spelled(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
+        (None, Some(cause)) => format!("{error}: {cause}"),
+        (None, None) => error.to_string(),
+    }
+}
+
+/// A server that says FATAL or PANIC goes down, maybe after it has committed.
+fn is_refusal(error: &DbError) -> bool {
+    error.parsed_severity() == Some(Severity::Error)
+}
+
+impl Trouble {
+    /// Whether the connection is of no more use.
+    pub fn is_disconnected(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Late(_) => true,
+            Self::Postgres(error) => error.as_db_error().is_none_or(|db| {
+                // A server that has become a standby keeps its connections, but they can write no more.
+                !is_refusal(db) || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION
+            }),
+        }
+    }
+
+    /// What was asked for can never be done: it is not JSON, or holds a zero byte, or is too large.
+    pub fn is_bad_input(&self) -> bool {
+        let Self::Postgres(error) = self else { return false };
+        // Class 22: data exception; 54: limit exceeded.
+        error.as_db_error().is_some_and(|db| is_refusal(db) && matches!(db.code().code().get(..2), Some("22" | "54")))
+    }
+
+    /// What a failed read means to the caller of the port.
+    pub fn of_read(&self) -> store::Error {
+        let damage = |code: &SqlState| *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED;
+        match self {
+            Self::Postgres(error) if error.code().is_some_and(damage) => store::Error::Corrupt(self.to_string()),
+            Self::Postgres(_) | Self::Unreachable(_) | Self::Late(_) => store::Error::Failed(self.to_string()),
+        }
+    }
+
+    /// What a failed write means to the caller of the port: only a refusal is certain.
+    pub fn of_write(&self) -> store::Error {
+        match self {
+            Self::Unreachable(_) => store::Error::Failed(self.to_string()),
+            Self::Late(_) => store::Error::Unknown(self.to_string()),
+            Self::Postgres(error) => match error.as_db_error() {
+                Some(db) if !is_refusal(db) => store::Error::Unknown(self.to_string()),
+                Some(db) if *db.code() == SqlState::DISK_FULL => store::Error::Full,
+                Some(_) => store::Error::Failed(self.to_string()),
+                None => store::Error::Unknown(self.to_string()),
+            },
+        }
+    }
+}

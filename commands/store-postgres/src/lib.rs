@@ -1,0 +1,36 @@
+//! The event store on PostgreSQL, for a fleet: any number of processes append to one log.
+//!
+//! - In each process one sequencer writes. It drains everything that waits into one call of one function, which is one
+//!   round trip and one commit, and answers all of it when that is durable.
+//! - Between processes an advisory lock that the function takes puts the commits in order; it goes with the
+//!   transaction, after its events can be seen. So positions are dense (1, 2, 3, …), there is no gap after a rollback, and
+//!   no reader ever sees a later event before an earlier one. No lock is ever held across a round trip: a writer that
+//!   is killed or frozen holds up nobody.
+//! - What the sequencer believes about streams and ids is checked by the function under the lock. If it was wrong,
+//!   nothing is written, it looks the truth up and decides again ([`Limits::rounds_max`]).
+//! - Every call has a deadline of our own: a frozen server makes an append [`ports::store::Error::Unknown`]
+//!   within [`Limits::append_max`] of being sent, and its connection is thrown away. A statement that is still in the
+//!   server's ear by then may be carried out later; the ids make that, and every repeat, harmless.
+//! - Readers poll ([`Limits::poll_every`]), at most one at a time in a process; appends of the same process wake them
+//!   at once. There is no `NOTIFY`: it takes a lock of the whole cluster at commit and is lost while disconnected.
+//!
+//! Analysts read the views `cartulary.log` and `cartulary.streams` with psql; every table and column carries a comment.
+//!
+//! Connections are not encrypted: a URL with `sslmode=require` is refused rather than ignored. Across an untrusted network
+//! put the server behind a tunnel or a proxy that speaks TLS (e.g. stunnel, or a service mesh).
+
+mod checksum;
+mod error;
+mod limits;
+mod plan;
+mod read;
+mod schema;
+mod sequencer;
+mod server;
+mod snapshots;
+mod store;
+mod wire;
+
+pub use error::Error;
+pub use limits::Limits;
+pub use store::PostgresStore;

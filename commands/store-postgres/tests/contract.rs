@@ -1,0 +1,85 @@
+//! The log on a real server keeps the contract of its port.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use ports::{
+    clock::Clock,
+    conformance::{self, Harness},
+    memory::ManualClock,
+    store::EventStore,
+};
+use servers::{
+    or_not_run,
+    postgres::{Options, Postgres},
+};
+use store_postgres::{Limits, PostgresStore};
+
+/// One server for all tests of this file, a database for each contents.
+fn server() -> Option<&'static Postgres> {
+    static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
+    SERVER.get_or_init(|| or_not_run(Postgres::start(Options::default()))).as_ref()
+}
+
+struct Databases {
+    server: &'static Postgres,
+    newest: Mutex<String>,
+    limits: Limits,
+}
+
+impl Databases {
+    fn new(server: &'static Postgres, limits: Limits) -> Self {
+        Self { server, newest: Mutex::default(), limits }
+    }
+
+    fn next(&self) -> String {
+        let url = self.server.fresh_database().unwrap();
+        self.newest.lock().unwrap().clone_from(&url);
+        url
+    }
+
+    async fn connect(&self, url: &str) -> Arc<dyn EventStore> {
+        let clock = Arc::new(Backward(ManualClock::default()));
+        Arc::new(PostgresStore::connect(url, clock, &self.limits).await.unwrap())
+    }
+}
+
+/// A clock that runs backward, so that a log which trusted it would show.
+struct Backward(ManualClock);
+
+impl Clock for Backward {
+    fn now(&self) -> Timestamp {
+        self.0.advance(SignedDuration::from_secs(-1))
+    }
+}
+
+#[async_trait]
+impl Harness<dyn EventStore> for Databases {
+    async fn open(&self) -> Arc<dyn EventStore> {
+        self.connect(&self.next()).await
+    }
+
+    async fn reopen(&self, adapter: Arc<dyn EventStore>) -> Arc<dyn EventStore> {
+        assert_eq!(Arc::strong_count(&adapter), 1, "reopening needs the only handle");
+        drop(adapter);
+        let url = self.newest.lock().unwrap().clone();
+        self.connect(&url).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_log_keeps_the_contract() {
+    let Some(server) = server() else { return };
+    conformance::event_store(&Databases::new(server, Limits::default())).await;
+}
+
+/// Limits so small that every bound is met all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_log_keeps_the_contract_at_the_smallest_limits() {
+    let Some(server) = server() else { return };
+    let limits = Limits { queue_batches_max: 1, group_events_max: 1, readers_max: 1, ..Limits::default() };
+    conformance::event_store(&Databases::new(server, limits)).await;
+}
