@@ -55,6 +55,9 @@ impl Sequencer {
     /// Works until the queue is closed and empty.
     pub async fn run(mut self) {
         while let Some(first) = self.queue.recv().await {
+            // Those who were just answered have their next batch ready in a moment. Without this the first of them would be a
+            // group of its own, and the others wait for its commit.
+            tokio::task::yield_now().await;
             let group = self.gather(first);
             let (late, group): (Vec<Job>, Vec<Job>) =
                 group.into_iter().partition(|job| job.since.elapsed() > self.limits.append_max);
