@@ -5,16 +5,18 @@
 //! log remembers, then the lanes of the desks, which end by themselves when nobody can hand them a command any
 //! more, and the log last of all.
 
+pub mod engines;
 mod loops;
 mod start;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use commands::shop::Shop;
-use ports::{keys::Keys, store::EventStore, views::ViewStore};
+use ports::store::EventStore;
 use projections::positions::Positions;
 use tokio::{sync::watch, task::JoinSet};
 
+use engines::Engines;
 pub use start::Error;
 
 use crate::{
@@ -55,20 +57,12 @@ pub struct Running {
     pub door: Arc<Door>,
     /// Its desks.
     pub shop: Shop,
-    /// Its log.
-    pub log: Arc<dyn EventStore>,
     engines: Engines,
     server: JoinSet<std::io::Result<Drained>>,
     loops: JoinSet<&'static str>,
     lanes: JoinSet<()>,
     closing: watch::Sender<bool>,
     resting: watch::Sender<bool>,
-}
-
-/// What holds files open.
-struct Engines {
-    keys: Arc<dyn Keys>,
-    rows: Arc<dyn ViewStore>,
 }
 
 /// Why a shop closed by itself.
@@ -83,6 +77,12 @@ pub enum Fallen {
 }
 
 impl Running {
+    /// Its log.
+    #[must_use]
+    pub const fn log(&self) -> &Arc<dyn EventStore> {
+        &self.engines.log
+    }
+
     /// Waits until something has ended that must not: only then does it return.
     pub async fn fallen(&mut self) -> Fallen {
         tokio::select! {
@@ -114,10 +114,10 @@ impl Running {
         self.resting.send_replace(true);
         rest(&mut self.loops, "the loops").await;
         // With the last handles on the desks gone, the lanes finish what is in their mailboxes and end.
-        let Self { door, shop, log, engines, mut lanes, .. } = self;
+        let Self { door, shop, engines, mut lanes, .. } = self;
         drop((door, shop));
         rest(&mut lanes, "the lanes").await;
-        let_go(log, engines).await;
+        let_go(engines).await;
         drained
     }
 }
@@ -131,10 +131,11 @@ async fn rest<T: 'static>(tasks: &mut JoinSet<T>, what: &str) {
 }
 
 /// Closes the files. Requests whose connection was cut may hold on to them for a moment.
-async fn let_go(log: Arc<dyn EventStore>, engines: Engines) {
-    let alone = || Arc::strong_count(&log) == 1 && Arc::strong_count(&engines.keys) == 1;
+async fn let_go(engines: Engines) {
+    let Engines { log, keys, rows } = engines;
+    let alone = || Arc::strong_count(&log) == 1 && Arc::strong_count(&keys) == 1;
     let wait = async {
-        while !alone() || Arc::strong_count(&engines.rows) > 1 {
+        while !alone() || Arc::strong_count(&rows) > 1 {
             tokio::time::sleep(REST_TICK).await;
         }
     };
@@ -142,7 +143,7 @@ async fn let_go(log: Arc<dyn EventStore>, engines: Engines) {
         tracing::warn!("the files are still in use; they close with the process");
     }
     // Closing waits for the threads that write.
-    let closed = tokio::task::spawn_blocking(move || drop((log, engines)));
+    let closed = tokio::task::spawn_blocking(move || drop((log, keys, rows)));
     if closed.await.is_err() {
         tracing::error!("closing the files failed");
     }

@@ -4,6 +4,8 @@
 //! underscores where the file has a table), and flags. Every limit of every component can be set by its own name; a
 //! name that nothing has is refused wherever it stands, because a limit that was misspelt is a limit that is not set.
 
+mod engines;
+mod kinds;
 mod layers;
 mod typed;
 
@@ -14,6 +16,7 @@ use std::{
 
 use sandbox::Behaviour;
 
+pub use engines::{Address, Engines, KeyEngine, LogEngine, Postgres, Sqlite, ViewEngine};
 pub use layers::{Layers, Setting};
 
 use crate::{limits::Limits, services::Rules};
@@ -42,10 +45,12 @@ pub struct Config {
     pub desk: commands::desk::Limits,
     /// The process runner's limits.
     pub runner: commands::runner::Limits,
-    /// The event store's limits.
-    pub store: store_sqlite::Limits,
-    /// The view store's limits.
-    pub views: views_sqlite::Limits,
+    /// Which engine keeps what.
+    pub engines: Engines,
+    /// The embedded engine's limits.
+    pub sqlite: Sqlite,
+    /// The PostgreSQL server, if there is one.
+    pub postgres: Postgres,
     /// The projection engine's limits.
     pub engine: projections::engine::Limits,
     /// How the sandbox's payment provider behaves.
@@ -67,8 +72,9 @@ impl Config {
             shop: Rules::default(),
             desk: commands::desk::Limits::default(),
             runner: commands::runner::Limits::default(),
-            store: store_sqlite::Limits::default(),
-            views: views_sqlite::Limits::default(),
+            engines: Engines::EMBEDDED,
+            sqlite: Sqlite::default(),
+            postgres: Postgres::default(),
             engine: projections::engine::Limits::default(),
             payments: Behaviour::calm(0),
             carrier: Behaviour::calm(0),

@@ -105,7 +105,7 @@ async fn figures(running: &Running) -> Value {
         (category.to_owned(), counts)
     });
     json!({
-        "head": running.log.head().await.expect("a log that can be read").0,
+        "head": running.log().head().await.expect("a log that can be read").0,
         "views": views.map(|(name, position)| (name, position.into())).collect::<serde_json::Map<_, Value>>(),
         "desks": desks.into_iter().collect::<serde_json::Map<_, _>>(),
     })

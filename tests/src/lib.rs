@@ -8,6 +8,7 @@
 
 pub mod books;
 pub mod client;
+pub mod engines;
 pub mod http;
 pub mod raw;
 pub mod say;

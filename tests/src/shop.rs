@@ -1,6 +1,8 @@
 //! A whole shop in the process: on a free port, in a folder that goes with it.
+//!
+//! It keeps everything inside the process, but for the test program `postgres`, whose shops keep it on a real server.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use domain::ids::MemberId;
 use gateway::{
@@ -13,7 +15,7 @@ use ports::clock::Clock as _;
 use proto::v1::Role;
 use tempfile::TempDir;
 
-use crate::client::Client;
+use crate::{client::Client, engines};
 
 /// How long the tokens of tests are good.
 const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
@@ -23,6 +25,7 @@ const OPERATOR: MemberId = MemberId::from_u128(0x0190_0000_0000_7000_8000_0000_0
 /// A shop to be tested.
 pub struct TestShop {
     folder: TempDir,
+    database: Option<String>,
     settings: Box<dyn Fn(&mut Config) + Send + Sync>,
     running: Option<Running>,
 }
@@ -36,7 +39,8 @@ impl TestShop {
     /// Opens a new shop whose configuration `settings` has changed; so it is at every restart.
     pub async fn open_with(settings: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut shop = Self { folder, settings: Box::new(settings), running: None };
+        let database = engines::database();
+        let mut shop = Self { folder, database, settings: Box::new(settings), running: None };
         shop.start().await;
         shop
     }
@@ -44,6 +48,9 @@ impl TestShop {
     async fn start(&mut self) {
         let mut config = Config::new(self.folder.path());
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        if let Some(database) = &self.database {
+            engines::on_postgres(&mut config, database);
+        }
         (self.settings)(&mut config);
         self.running = Some(App::start(config).await.expect("the shop opens"));
     }
@@ -69,6 +76,16 @@ impl TestShop {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.running().addr
+    }
+
+    /// The folder of everything that it keeps in files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The database that it stands on, if it does.
+    pub fn database(&self) -> Option<&str> {
+        self.database.as_deref()
     }
 
     /// The time now, by the shop's clock.

@@ -21,9 +21,9 @@ const END_MAX: Duration = Duration::from_secs(30);
 /// What is set otherwise than by default: a WAL so small that it is copied in the middle of a burst, and a runner that
 /// does not wait long before it takes over what a dead gateway has begun.
 const SETTINGS: [&str; 4] = [
-    "store.checkpoint_wal_bytes=262144",
-    "store.restart_wal_bytes=524288",
-    "views.checkpoint_wal_bytes=524288",
+    "sqlite.log.checkpoint_wal_bytes=262144",
+    "sqlite.log.restart_wal_bytes=524288",
+    "sqlite.views.checkpoint_wal_bytes=524288",
     "runner.eager_grace=200ms",
 ];
 

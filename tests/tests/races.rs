@@ -59,7 +59,7 @@ async fn crowd(shop: &TestShop, size: u64) -> Vec<Client> {
 
 /// The position of the newest event.
 async fn head(shop: &TestShop) -> u64 {
-    shop.running().log.head().await.expect("the log can be read").0
+    shop.running().log().head().await.expect("the log can be read").0
 }
 
 /// Waits until nothing more happens. Answers the position of the newest event.
@@ -81,7 +81,7 @@ async fn rest(shop: &TestShop) -> u64 {
 async fn log(shop: &TestShop) -> Vec<Recorded> {
     let (mut all, mut position) = (Vec::new(), Position::START);
     loop {
-        let page = shop.running().log.read_all(position, 1_000).await.expect("the log can be read");
+        let page = shop.running().log().read_all(position, 1_000).await.expect("the log can be read");
         let Some(last) = page.last() else { return all };
         position = last.position;
         all.extend(page);

@@ -21,6 +21,7 @@
 
 mod checksum;
 mod error;
+mod keys;
 mod limits;
 mod plan;
 mod read;
@@ -32,5 +33,6 @@ mod store;
 mod wire;
 
 pub use error::Error;
+pub use keys::PostgresKeys;
 pub use limits::Limits;
 pub use store::PostgresStore;

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 use crate::error::{Error, Trouble};
 
 /// Each step from one schema to the next; a step that has been released is never changed.
-const STEPS: [&str; 1] = [include_str!("schema/1.sql")];
+const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// Which steps were done. Made by whoever finds no schema.
 const LEDGER: &str = "

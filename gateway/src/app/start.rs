@@ -7,15 +7,17 @@ use commands::{
     shop::{Loop, Shop},
     steps::{Steps, carrier_notices, provider_notices},
 };
-use ports::{clock::Clock, keys::Keys, store::EventStore, views::ViewStore};
+use ports::clock::Clock;
 use projections::{engine::Engine, positions::Positions};
 use sandbox::{SandboxCarrier, SandboxPayments};
-use store_sqlite::{SqliteKeys, SqliteStore};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic_health::{ServingStatus, server::HealthReporter};
-use views_sqlite::SqliteViews;
 
-use super::{Engines, Running, loops};
+use super::{
+    Running,
+    engines::{self, Engines},
+    loops,
+};
 use crate::{
     auth::{KeyError, Signer, Verifier},
     clock::SystemClock,
@@ -48,12 +50,9 @@ pub enum Error {
     /// The signing key cannot be used.
     #[error(transparent)]
     SigningKey(#[from] KeyError),
-    /// The log or the keys do not open.
-    #[error("the event store does not open")]
-    Store(#[from] store_sqlite::Error),
-    /// The views do not open.
-    #[error("the view store does not open")]
-    Views(#[from] views_sqlite::Error),
+    /// The log, the keys or the views do not open.
+    #[error(transparent)]
+    Engines(#[from] engines::Error),
     /// The views do not belong to the log.
     #[error("the views cannot be folded; delete the view store to have it built anew")]
     Engine(#[from] projections::engine::Error),
@@ -66,25 +65,15 @@ pub enum Error {
     /// The API cannot be served as JSON.
     #[error("the API cannot be served")]
     Unservable(#[from] Unservable),
-    /// The thread that opened the files has panicked.
-    #[error("opening the files failed")]
-    Opening(#[from] tokio::task::JoinError),
-}
-
-/// The engines, opened.
-struct Opened {
-    log: Arc<dyn EventStore>,
-    keys: Arc<dyn Keys>,
-    rows: Arc<dyn ViewStore>,
-    signer: Arc<Signer>,
-    first_start: bool,
 }
 
 pub(super) async fn start(config: Config) -> Result<Running, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (settings, dates) = (config.clone(), Arc::clone(&clock));
-    // Opening waits for the disk, perhaps for the repair of what a crash left.
-    let opened = tokio::task::spawn_blocking(move || open(&settings, dates)).await??;
+    let folder = |source| Error::Folder { path: config.data.clone(), source };
+    std::fs::create_dir_all(&config.data).map_err(folder)?;
+    let opened = Engines::open(&config, &clock).await?;
+    let first_start = !config.signing_key().exists();
+    let signer = Arc::new(Signer::load_or_generate(&config.signing_key())?);
     // The address is taken before anything runs, so that a second shop by mistake changes nothing.
     let listen = |source| Error::Listen { addr: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
@@ -111,18 +100,16 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
         log: Arc::clone(&opened.log),
         keys: Arc::clone(&opened.keys),
         views: Views::new(&opened.rows, positions.clone()),
-        pages: PageTokens::new(opened.signer.derived_secret("page tokens")),
+        pages: PageTokens::new(signer.derived_secret("page tokens")),
         limits: config.limits.clone(),
         rules: config.shop.clone(),
     });
     let (routes, health) = Routes::standard(config.limits.clone())?;
     tell(&health, ServingStatus::Serving).await;
-    let verifier = Verifier::new(vec![opened.signer.public()], config.limits.tokens.clone(), clock);
+    let verifier = Verifier::new(vec![signer.public()], config.limits.tokens.clone(), clock);
     let door = Door::new(services::routes(routes, &context), verifier)?;
     let mut server = JoinSet::new();
     server.spawn(server::run(listener, Arc::clone(&door), closed(health, close)));
-    let Opened { log, keys, rows, signer, first_start } = opened;
-    let engines = Engines { keys, rows };
     let loops = tasks;
     Ok(Running {
         addr,
@@ -131,8 +118,7 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
         positions,
         door,
         shop,
-        log,
-        engines,
+        engines: opened,
         server,
         loops,
         lanes,
@@ -141,22 +127,11 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     })
 }
 
-fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, Error> {
-    let folder = |source| Error::Folder { path: config.data.clone(), source };
-    std::fs::create_dir_all(&config.data).map_err(folder)?;
-    let log = SqliteStore::open(&config.data, clock, &config.store)?;
-    let keys = SqliteKeys::open(&config.data, &config.store)?;
-    let rows = SqliteViews::open(&config.data, &config.views)?;
-    let first_start = !config.signing_key().exists();
-    let signer = Arc::new(Signer::load_or_generate(&config.signing_key())?);
-    Ok(Opened { log: Arc::new(log), keys: Arc::new(keys), rows: Arc::new(rows), signer, first_start })
-}
-
 /// Begins to fold the views, unless another process does.
 async fn fold(
     tasks: &mut JoinSet<&'static str>,
     config: &Config,
-    opened: &Opened,
+    opened: &Engines,
     rest: &watch::Receiver<bool>,
 ) -> Result<Positions, Error> {
     let views = projections::views::all();
@@ -184,7 +159,7 @@ async fn fold(
 async fn process(
     tasks: &mut JoinSet<&'static str>,
     config: &Config,
-    opened: &Opened,
+    opened: &Engines,
     steps: &Steps,
     rest: &watch::Receiver<bool>,
 ) -> Result<(), Error> {

@@ -120,7 +120,7 @@ struct Inside {
 
 impl Inside {
     fn of(running: &Running) -> Self {
-        let (signer, log) = (Arc::clone(&running.signer), Arc::clone(&running.log));
+        let (signer, log) = (Arc::clone(&running.signer), Arc::clone(running.log()));
         Self { addr: reachable(running.addr), signer, log, positions: running.positions.clone() }
     }
 }

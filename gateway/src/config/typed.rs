@@ -3,103 +3,16 @@
 //! A section is declared once: its fields become the names in the file, and building the component's limits from it
 //! names every field without a default arm. A limit that is added somewhere does not compile until it can be set.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use super::{Config, Error};
-
-/// A kind of setting: how it is typed, and what makes it valid.
-trait Kind {
-    type Typed;
-    type Value;
-
-    fn read(typed: Self::Typed) -> Result<Self::Value, String>;
-    /// The value as it would be typed.
-    fn show(value: &Self::Value) -> Value;
-}
-
-macro_rules! kinds {
-    ($($(#[$meta:meta])* $name:ident: $typed:ty => $value:ty, |$from:ident| $read:expr, |$shown:ident| $show:expr;)+) => {$(
-        $(#[$meta])*
-        struct $name;
-
-        impl Kind for $name {
-            type Typed = $typed;
-            type Value = $value;
-
-            fn read($from: $typed) -> Result<$value, String> {
-                $read
-            }
-
-            fn show($shown: &$value) -> Value {
-                $show
-            }
-        }
-    )+};
-}
-
-kinds! {
-    /// A number of things, at least one.
-    Count: usize => usize,
-        |typed| if typed > 0 { Ok(typed) } else { Err("must be at least 1".into()) },
-        |value| whole(*value);
-    /// The same, for a component that insists.
-    Some1: usize => NonZeroUsize,
-        |typed| NonZeroUsize::new(typed).ok_or_else(|| "must be at least 1".into()),
-        |value| whole(value.get());
-    /// The same, narrow.
-    Count32: u32 => u32,
-        |typed| if typed > 0 { Ok(typed) } else { Err("must be at least 1".into()) },
-        |value| whole(*value);
-    /// The same, wide.
-    Count64: u64 => u64,
-        |typed| if typed > 0 { Ok(typed) } else { Err("must be at least 1".into()) },
-        |value| whole(*value);
-    /// A time that something takes, more than nothing.
-    Span: String => Duration,
-        |typed| match duration(&typed)? {
-            Duration::ZERO => Err("must be more than nothing".into()),
-            span => Ok(span),
-        },
-        |value| spelt(*value);
-    /// A time that may be nothing.
-    Delay: String => Duration, |typed| duration(&typed), |value| spelt(*value);
-    /// A time that is counted from or to a moment, more than nothing.
-    Term: String => SignedDuration,
-        |typed| SignedDuration::try_from(Span::read(typed)?).map_err(|_| "is too long".into()),
-        |value| Value::String(format!("{value:#}"));
-    /// A probability.
-    Chance: f64 => f64,
-        |typed| if (0.0..=1.0).contains(&typed) { Ok(typed) } else { Err("must be from 0 to 1".into()) },
-        |value| Value::Float(*value);
-    /// Any number.
-    Seed: u64 => u64, |typed| Ok(typed), |value| whole(*value);
-    /// From one time to another.
-    Between: (String, String) => (Duration, Duration),
-        |typed| {
-            let (least, most) = (duration(&typed.0)?, duration(&typed.1)?);
-            if least <= most { Ok((least, most)) } else { Err("must be a shorter and a longer duration".into()) }
-        },
-        |value| Value::Array(vec![spelt(value.0), spelt(value.1)]);
-}
-
-/// A number as the file has it; what is too large for that is as good as without a bound.
-fn whole(value: impl TryInto<i64>) -> Value {
-    Value::Integer(value.try_into().unwrap_or(i64::MAX))
-}
-
-/// A duration as it is typed.
-fn spelt(span: Duration) -> Value {
-    Value::String(SignedDuration::try_from(span).map_or_else(|_| format!("{span:?}"), |span| format!("{span:#}")))
-}
-
-fn duration(typed: &str) -> Result<Duration, String> {
-    let read = typed.parse::<SignedDuration>().ok().and_then(|read| Duration::try_from(read).ok());
-    read.ok_or_else(|| format!("must be a duration such as 250ms, 10s or 15m, not {typed:?}"))
-}
+use super::{
+    Config, Error,
+    engines::{Address, Engines, KeyEngine, LogEngine, Postgres, Server, Sqlite, ViewEngine},
+    kinds::*,
+};
 
 macro_rules! section {
     ($name:ident as $target:path { $($field:ident: $kind:ident,)+ } $(with { $($apart:ident),+ })?) => {
@@ -195,7 +108,7 @@ section! { Runner as commands::runner::Limits {
     idle_max: Span,
 } }
 
-section! { Store as store_sqlite::Limits {
+section! { SqliteLog as store_sqlite::Limits {
     queue_batches_max: Count,
     group_events_max: Count,
     group_bytes_max: Count,
@@ -211,7 +124,7 @@ section! { Store as store_sqlite::Limits {
     keys_cached_max: Count,
 } }
 
-section! { Views as views_sqlite::Limits {
+section! { SqliteViews as views_sqlite::Limits {
     readers_max: Count,
     writer_cache_bytes: Count,
     reader_cache_bytes: Count,
@@ -220,6 +133,22 @@ section! { Views as views_sqlite::Limits {
     restart_wait: Delay,
     busy_wait: Delay,
     drop_rows_max: Count,
+} }
+
+section! { PostgresLog as store_postgres::Limits {
+    queue_batches_max: Count,
+    group_events_max: Count,
+    group_bytes_max: Count,
+    event_bytes_max: Count,
+    batch_bytes_max: Count,
+    stream_bytes_max: Count,
+    rounds_max: Count32,
+    readers_max: Count,
+    connect_max: Span,
+    append_max: Span,
+    statement_max: Span,
+    read_max: Span,
+    poll_every: Span,
 } }
 
 section! { Engine as projections::engine::Limits {
@@ -253,6 +182,67 @@ struct Sandbox {
     carrier: Partner,
 }
 
+/// The embedded engine's two parts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TypedSqlite {
+    log: SqliteLog,
+    views: SqliteViews,
+}
+
+/// A PostgreSQL server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TypedPostgres {
+    url: Option<String>,
+    url_file: Option<PathBuf>,
+    log: PostgresLog,
+}
+
+/// Which engine keeps what.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TypedEngines {
+    log: Option<LogEngine>,
+    views: Option<ViewEngine>,
+    keys: Option<KeyEngine>,
+}
+
+impl TypedEngines {
+    /// Keys belong beside the log: whoever can read one must be able to read the other.
+    fn chosen(self, base: Engines) -> Engines {
+        let log = self.log.unwrap_or(base.log);
+        let keys = match log {
+            LogEngine::Postgres => KeyEngine::Postgres,
+            LogEngine::Sqlite => KeyEngine::Sqlite,
+        };
+        Engines { log, views: self.views.unwrap_or(base.views), keys: self.keys.unwrap_or(keys) }
+    }
+}
+
+/// The address of a server that something of the shop is kept on.
+fn address(
+    server: &str,
+    url: Option<String>,
+    file: Option<PathBuf>,
+    wanted: Option<&str>,
+) -> Result<Option<Address>, Error> {
+    let refuse = |what: &str, why: String| Err(Error::Value { key: format!("{server}.{what}"), why });
+    let address = match (url, file) {
+        (Some(_), Some(_)) => return refuse("url", "and url_file cannot both be set".to_owned()),
+        (Some(url), None) => Some(Address::typed(url)),
+        (None, Some(path)) => match Address::from_file(path.clone()) {
+            Ok(address) => Some(address),
+            Err(error) => return refuse("url_file", format!("cannot be read: {}: {error}", path.display())),
+        },
+        (None, None) => None,
+    };
+    match (&address, wanted) {
+        (None, Some(wanted)) => refuse("url", format!("(or {server}.url_file) must be set: {wanted} is {server}")),
+        _ => Ok(address),
+    }
+}
+
 /// A part of the shop that a process can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -274,8 +264,9 @@ pub(super) struct Typed {
     shop: Shop,
     desk: Desk,
     runner: Runner,
-    store: Store,
-    views: Views,
+    engines: TypedEngines,
+    sqlite: TypedSqlite,
+    postgres: TypedPostgres,
     engine: Engine,
     sandbox: Sandbox,
 }
@@ -295,6 +286,13 @@ impl Typed {
         if !roles.contains(&Role::Gateway) {
             return Err(refuse("roles", "must name the gateway: the other roles do not run without it yet"));
         }
+        let engines = self.engines.chosen(base.engines);
+        let TypedPostgres { url, url_file, log } = self.postgres;
+        let wanted = engines.uses(Server::Postgres);
+        let postgres = Postgres {
+            address: address("postgres", url, url_file, wanted)?,
+            log: log.over("postgres.log", base.postgres.log)?,
+        };
         let tokens = self.tokens.over("tokens", base.limits.tokens.clone())?;
         Ok(Config {
             listen,
@@ -305,8 +303,12 @@ impl Typed {
             shop: self.shop.over("shop", base.shop)?,
             desk: self.desk.over("desk", base.desk)?,
             runner: self.runner.over("runner", base.runner)?,
-            store: self.store.over("store", base.store)?,
-            views: self.views.over("views", base.views)?,
+            engines,
+            sqlite: Sqlite {
+                log: self.sqlite.log.over("sqlite.log", base.sqlite.log)?,
+                views: self.sqlite.views.over("sqlite.views", base.sqlite.views)?,
+            },
+            postgres,
             engine: self.engine.over("engine", base.engine)?,
             payments: self.sandbox.payments.over("sandbox.payments", base.payments)?,
             carrier: self.sandbox.carrier.over("sandbox.carrier", base.carrier)?,
@@ -329,8 +331,16 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
     Shop::show("shop", &config.shop, &mut shown);
     Desk::show("desk", &config.desk, &mut shown);
     Runner::show("runner", &config.runner, &mut shown);
-    Store::show("store", &config.store, &mut shown);
-    Views::show("views", &config.views, &mut shown);
+    let named = |engine: Result<Value, toml::ser::Error>| engine.unwrap_or_else(|_| text("?".into()));
+    shown.extend([
+        ("engines.log".to_owned(), named(Value::try_from(config.engines.log))),
+        ("engines.views".to_owned(), named(Value::try_from(config.engines.views))),
+        ("engines.keys".to_owned(), named(Value::try_from(config.engines.keys))),
+    ]);
+    SqliteLog::show("sqlite.log", &config.sqlite.log, &mut shown);
+    SqliteViews::show("sqlite.views", &config.sqlite.views, &mut shown);
+    shown.extend(config.postgres.address.as_ref().map(|address| address.shown("postgres")));
+    PostgresLog::show("postgres.log", &config.postgres.log, &mut shown);
     Engine::show("engine", &config.engine, &mut shown);
     Partner::show("sandbox.payments", &config.payments, &mut shown);
     Partner::show("sandbox.carrier", &config.carrier, &mut shown);

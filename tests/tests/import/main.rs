@@ -70,7 +70,7 @@ async fn sales(shop: &TestShop) -> BTreeMap<Cell, Figures> {
 async fn settled(shop: &TestShop) -> u64 {
     let mut head = None;
     loop {
-        let now = shop.running().log.head().await.expect("the log reads");
+        let now = shop.running().log().head().await.expect("the log reads");
         if head == Some(now) {
             return now.0;
         }

@@ -69,7 +69,7 @@ async fn a_claimed_coupon_takes_its_share_off_one_order_and_comes_back_when_that
     };
     say::until(&mut ann, &again.order_id, OrderState::Delivered, again.position).await;
     // The claim was redeemed before the order was confirmed, long before it was delivered.
-    let head = shop.running().log.head().await.expect("the log").0;
+    let head = shop.running().log().head().await.expect("the log").0;
     let mine = outcome(ann.coupons.list_claims(list(head)).await).expect("listed").claims;
     assert_eq!((mine.len(), mine[0].state(), &mine[0].order_id), (1, ClaimState::Redeemed, &again.order_id));
     let ask = v1::GetCampaignRequest { campaign_id: launched.campaign_id, min_position: head };

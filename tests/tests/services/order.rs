@@ -107,7 +107,7 @@ async fn a_wrong_request_names_its_field_and_places_nothing() {
     }
     let many = say::order(&vec![("mug", 1); 2_001]);
     assert_eq!(outcome(ann.orders.process_order(many).await).unwrap_err(), "TOO_MANY_LINES");
-    let head = shop.running().log.head().await.expect("a position").0;
+    let head = shop.running().log().head().await.expect("a position").0;
     let ask = v1::ListOrdersRequest { min_position: head, ..Default::default() };
     assert_eq!(outcome(ann.orders.list_orders(ask).await).expect("listed").orders, []);
 }
@@ -130,7 +130,7 @@ async fn an_address_is_shown_to_those_who_need_it_and_stored_sealed() {
     assert_eq!(shown(buyer(4), &[Role::Operator]).await, Ok(Some(address())));
     assert_eq!(shown(buyer(5), &[Role::Analyst]).await, Ok(None));
     assert_eq!(shown(buyer(2), &[Role::Buyer]).await, Err("ORDER_NOT_FOUND".into()));
-    let log = shop.running().log.read_all(ports::store::Position::START, 1_000).await.expect("the log");
+    let log = shop.running().log().read_all(ports::store::Position::START, 1_000).await.expect("the log");
     assert!(log.iter().any(|event| event.kind == "order.placed"));
     for event in log {
         assert!(!String::from_utf8_lossy(&event.data).contains("Lovelace"), "{} is open", event.kind);
@@ -243,7 +243,7 @@ async fn orders_whose_callers_went_away_are_finished_by_the_shop_and_answered_to
         let _answered_or_not = operator.orders.process_order(hasty).await;
     }
     let undecided = async |client: &mut tests::client::Client| {
-        let min_position = shop.running().log.head().await.expect("a position").0;
+        let min_position = shop.running().log().head().await.expect("a position").0;
         let states = vec![OrderState::Placed.into()];
         let ask = v1::ListOrdersRequest { states, min_position, page_size: 100, ..Default::default() };
         outcome(client.orders.list_orders(ask).await).expect("listed").orders.len()
@@ -259,7 +259,7 @@ async fn orders_whose_callers_went_away_are_finished_by_the_shop_and_answered_to
         ids.insert(outcome(operator.orders.process_order(wish).await).expect("reserved").order_id);
     }
     assert_eq!(ids.len(), 24);
-    let min_position = shop.running().log.head().await.expect("a position").0;
+    let min_position = shop.running().log().head().await.expect("a position").0;
     let stock = v1::GetStockRequest { sku: "mug".into(), min_position };
     let levels = outcome(operator.catalog.get_stock(stock).await).expect("levels");
     assert_eq!((levels.reserved, levels.available), (24, 76), "each order holds its unit once");

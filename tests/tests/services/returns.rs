@@ -58,7 +58,7 @@ async fn goods_come_back_to_the_shelf_and_the_money_to_the_buyer() {
     assert_eq!(outcome(partner.returns.receive_return(back).await), Ok(received));
     assert_eq!(outcome(partner.returns.receive_return(receive("north")).await).unwrap_err(), "RETURN_FINISHED");
 
-    let head = shop.running().log.head().await.expect("a position").0;
+    let head = shop.running().log().head().await.expect("a position").0;
     let stock = v1::GetStockRequest { sku: "mug".into(), min_position: head };
     assert_eq!(outcome(ann.catalog.get_stock(stock).await).expect("levels").available, 4);
     let payment = v1::GetPaymentRequest { payment_id: delivered.payment_id, min_position: head };

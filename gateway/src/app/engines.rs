@@ -1,0 +1,87 @@
+//! Opening what keeps the shop: log, keys and rows, each on the engine that the configuration chose.
+
+use std::sync::Arc;
+
+use ports::{clock::Clock, keys::Keys, store::EventStore, views::ViewStore};
+use store_postgres::{PostgresKeys, PostgresStore};
+use store_sqlite::{SqliteKeys, SqliteStore};
+use tokio::task::JoinError;
+use views_sqlite::SqliteViews;
+
+use crate::config::{Config, KeyEngine, LogEngine, ViewEngine};
+
+/// Why an engine does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The embedded log or keys do not open.
+    #[error("the log or the keys in the folder do not open")]
+    Sqlite(#[from] store_sqlite::Error),
+    /// The embedded views do not open.
+    #[error("the views in the folder do not open")]
+    SqliteViews(#[from] views_sqlite::Error),
+    /// The log or the keys on PostgreSQL do not open.
+    #[error("the log or the keys on PostgreSQL do not open")]
+    Postgres(#[from] store_postgres::Error),
+    /// The thread that opened files has panicked.
+    #[error("opening the files failed")]
+    Opening(#[from] JoinError),
+}
+
+/// The engines, opened.
+pub(super) struct Engines {
+    pub(super) log: Arc<dyn EventStore>,
+    pub(super) keys: Arc<dyn Keys>,
+    pub(super) rows: Arc<dyn ViewStore>,
+}
+
+impl Engines {
+    pub(super) async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, Error> {
+        Ok(Self { log: log(config, clock).await?, keys: keys(config).await?, rows: rows(config).await? })
+    }
+}
+
+/// Opens the log.
+///
+/// # Errors
+/// [`Error`] when its engine cannot be reached or used.
+pub async fn log(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn EventStore>, Error> {
+    let clock = Arc::clone(clock);
+    Ok(match config.engines.log {
+        LogEngine::Sqlite => {
+            let (data, limits) = (config.data.clone(), config.sqlite.log.clone());
+            Arc::new(blocking(move || SqliteStore::open(&data, clock, &limits)).await?)
+        }
+        LogEngine::Postgres => {
+            Arc::new(PostgresStore::connect(config.postgres.url(), clock, &config.postgres.log).await?)
+        }
+    })
+}
+
+async fn keys(config: &Config) -> Result<Arc<dyn Keys>, Error> {
+    Ok(match config.engines.keys {
+        KeyEngine::Sqlite => {
+            let (data, limits) = (config.data.clone(), config.sqlite.log.clone());
+            Arc::new(blocking(move || SqliteKeys::open(&data, &limits)).await?)
+        }
+        KeyEngine::Postgres => Arc::new(PostgresKeys::connect(config.postgres.url(), &config.postgres.log).await?),
+    })
+}
+
+async fn rows(config: &Config) -> Result<Arc<dyn ViewStore>, Error> {
+    Ok(match config.engines.views {
+        ViewEngine::Sqlite => {
+            let (data, limits) = (config.data.clone(), config.sqlite.views.clone());
+            Arc::new(blocking(move || SqliteViews::open(&data, &limits)).await?)
+        }
+    })
+}
+
+/// Opening a file waits for the disk, perhaps for the repair of what a crash left.
+async fn blocking<T, E>(open: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Error>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    Error: From<E>,
+{
+    Ok(tokio::task::spawn_blocking(open).await??)
+}
