@@ -68,6 +68,11 @@ impl Harness<dyn EventStore> for Databases {
         let url = self.newest.lock().unwrap().clone();
         self.connect(&url).await
     }
+
+    async fn beside(&self) -> Option<Arc<dyn EventStore>> {
+        let url = self.newest.lock().unwrap().clone();
+        Some(self.connect(&url).await)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

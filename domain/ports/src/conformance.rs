@@ -32,6 +32,12 @@ pub trait Harness<P: ?Sized + Send + Sync>: Sync {
     /// The same contents, opened anew, as after a restart of the process. `adapter` is the only handle left;
     /// drop it first.
     async fn reopen(&self, adapter: Arc<P>) -> Arc<P>;
+
+    /// Another handle on the contents that were opened last, as another process would have it; `None` where one process
+    /// at a time holds them.
+    async fn beside(&self) -> Option<Arc<P>> {
+        None
+    }
 }
 
 /// How long something may take that should happen at once, on a machine that is busy with other tests.

@@ -1,6 +1,6 @@
 //! The adapters in memory keep the contracts of their ports.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use ports::{
@@ -15,10 +15,20 @@ use ports::{
 /// Contents in memory survive a restart of what stands above them, so reopening hands the same ones out.
 struct Memory;
 
+/// The log has two handles: clones of one store.
+#[derive(Default)]
+struct MemoryLog(Mutex<Option<MemoryStore>>);
+
 #[async_trait]
-impl Harness<dyn EventStore> for Memory {
+impl Harness<dyn EventStore> for MemoryLog {
     async fn open(&self) -> Arc<dyn EventStore> {
-        Arc::new(MemoryStore::new(Arc::new(Backward(ManualClock::default()))))
+        let store = MemoryStore::new(Arc::new(Backward(ManualClock::default())));
+        *self.0.lock().unwrap() = Some(store.clone());
+        Arc::new(store)
+    }
+
+    async fn beside(&self) -> Option<Arc<dyn EventStore>> {
+        self.0.lock().unwrap().clone().map(|store| Arc::new(store) as Arc<dyn EventStore>)
     }
 
     async fn reopen(&self, adapter: Arc<dyn EventStore>) -> Arc<dyn EventStore> {
@@ -60,7 +70,7 @@ impl Clock for Backward {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_store_in_memory_keeps_the_contract() {
-    conformance::event_store(&Memory).await;
+    conformance::event_store(&MemoryLog::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -31,10 +31,12 @@ pub async fn event_store(harness: &dyn Harness<dyn EventStore>) {
     repeats::a_partly_known_append_is_refused(harness).await;
     repeats::an_id_belongs_to_one_stream(harness).await;
     repeats::an_id_occurs_once_in_an_append(harness).await;
-    races::one_of_sixteen_writers_wins(&open(harness).await).await;
-    races::sixteen_repeats_write_once(&open(harness).await).await;
-    races::tailing_readers_neither_skip_nor_reorder(&open(harness).await).await;
-    races::a_waiting_reader_is_woken(&open(harness).await).await;
+    races::one_of_sixteen_writers_wins(&handles(harness).await).await;
+    races::sixteen_repeats_write_once(&handles(harness).await).await;
+    races::sixteen_writers_all_get_through(&handles(harness).await).await;
+    races::tailing_readers_neither_skip_nor_reorder(&handles(harness).await).await;
+    races::a_waiting_reader_is_woken(&handles(harness).await).await;
+    races::an_abandoned_append_is_there_whole_or_not_at_all(&handles(harness).await).await;
     reads::pages_of_every_size_add_up_to_the_whole(harness).await;
     reads::events_are_found_in_the_order_asked(harness).await;
     reads::distance_counts_events(harness).await;
@@ -45,6 +47,12 @@ type Store = Arc<dyn EventStore>;
 
 async fn open(harness: &dyn Harness<dyn EventStore>) -> Store {
     harness.open().await
+}
+
+/// Empty contents through one handle, or through two where two processes may have them.
+async fn handles(harness: &dyn Harness<dyn EventStore>) -> Vec<Store> {
+    let first = harness.open().await;
+    [first].into_iter().chain(harness.beside().await).collect()
 }
 
 /// The id of the n-th event of a check.

@@ -1,6 +1,6 @@
-//! Many at once: writers against writers, readers behind writers.
+//! Many at once: writers against writers, readers behind writers, through one handle or as several processes would.
 
-#![expect(clippy::expect_used, reason = "a suite fails by panicking")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a suite fails by panicking")]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,11 +15,16 @@ use crate::{
 const WRITERS: u128 = 16;
 const ROUNDS: u64 = 50;
 
-pub async fn one_of_sixteen_writers_wins(store: &Store) {
+/// The n-th of those who come through these handles.
+fn nth(stores: &[Store], n: u128) -> Store {
+    Arc::clone(&stores[usize::try_from(n).expect("a small number") % stores.len()])
+}
+
+pub async fn one_of_sixteen_writers_wins(stores: &[Store]) {
     for round in 0..ROUNDS {
         let mut race = JoinSet::new();
         for writer in 0..WRITERS {
-            let store = Arc::clone(store);
+            let store = nth(stores, writer);
             let first = u128::from(round) * 100 + writer * 2;
             race.spawn(async move { write(&store, append("prize-1", round * 2, [first, first + 1])).await });
         }
@@ -32,17 +37,17 @@ pub async fn one_of_sixteen_writers_wins(store: &Store) {
             assert_eq!(*lost, conflict, "a loser learns how long the stream is");
         }
     }
-    let events = stream(store, "prize-1").await;
+    let events = stream(&stores[0], "prize-1").await;
     assert_eq!(events.len(), 2 * usize::try_from(ROUNDS).expect("a small number"));
     let pairs = events.chunks(2).all(|pair| pair[0].id.as_u128() + 1 == pair[1].id.as_u128());
     assert!(pairs, "an append is written whole, nothing in between");
 }
 
-pub async fn sixteen_repeats_write_once(store: &Store) {
+pub async fn sixteen_repeats_write_once(stores: &[Store]) {
     for round in 0..ROUNDS {
         let mut race = JoinSet::new();
-        for _ in 0..WRITERS {
-            let store = Arc::clone(store);
+        for writer in 0..WRITERS {
+            let store = nth(stores, writer);
             let first = u128::from(round) * 2;
             race.spawn(async move { write(&store, append("same-1", round * 2, [first, first + 1])).await });
         }
@@ -54,20 +59,52 @@ pub async fn sixteen_repeats_write_once(store: &Store) {
         assert!(places.iter().all(|place| place.last_position == places[0].last_position));
     }
     let numbers: Vec<u128> = (0..u128::from(ROUNDS) * 2).collect();
-    holds(store, "same-1", &numbers).await;
+    for store in stores {
+        holds(store, "same-1", &numbers).await;
+    }
 }
 
-pub async fn tailing_readers_neither_skip_nor_reorder(store: &Store) {
+/// The loop of every command: whoever loses learns how long the stream is and tries again.
+pub async fn sixteen_writers_all_get_through(stores: &[Store]) {
+    const EACH: u128 = 10;
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let store = nth(stores, writer);
+        writers.spawn(async move {
+            let mut expected = 0;
+            for n in 0..EACH {
+                expected = loop {
+                    match write(&store, append("busy-1", expected, [writer * 1_000 + n])).await {
+                        Ok(appended) => break appended.first_revision + 1,
+                        Err(Refused::Conflict { actual, .. }) => expected = actual,
+                        Err(known @ Refused::Known { .. }) => panic!("nobody else has this id: {known}"),
+                    }
+                };
+            }
+        });
+    }
+    timeout(SOON * 4, writers.join_all()).await.expect("nobody is kept out for ever");
+    let events = stream(&stores[0], "busy-1").await;
+    assert_eq!(events.len() as u128, WRITERS * EACH);
+    assert!((0..).zip(&events).all(|(revision, event)| event.revision == revision), "revisions are contiguous");
+    let mut last: BTreeMap<u128, u128> = BTreeMap::new();
+    for number in events.iter().map(|event| event.id.as_u128() & 0xffff_ffff) {
+        let before = last.insert(number / 1_000, number);
+        assert!(before.is_none_or(|before| before < number), "each writer's own events are in its order");
+    }
+}
+
+pub async fn tailing_readers_neither_skip_nor_reorder(stores: &[Store]) {
     const APPENDERS: u128 = 6;
     const APPENDS: u128 = 150;
     let total = usize::try_from(APPENDERS * APPENDS * 2).expect("a small number");
     let mut readers = JoinSet::new();
-    for page in [1, 3, 10, 500] {
-        readers.spawn(tail(Arc::clone(store), page, total));
+    for (n, page) in [1, 3, 10, 500].into_iter().enumerate() {
+        readers.spawn(tail(nth(stores, n as u128), page, total));
     }
     let mut appenders = JoinSet::new();
     for appender in 0..APPENDERS {
-        let store = Arc::clone(store);
+        let store = nth(stores, appender);
         appenders.spawn(async move {
             let name = format!("own-{appender}");
             for n in 0..APPENDS {
@@ -78,7 +115,7 @@ pub async fn tailing_readers_neither_skip_nor_reorder(store: &Store) {
         });
     }
     appenders.join_all().await;
-    let log = all(store).await;
+    let log = all(&stores[0]).await;
     assert_eq!(log.len(), total);
     let seen = timeout(SOON, readers.join_all()).await.expect("every reader comes to the end");
     for events in seen {
@@ -107,16 +144,36 @@ async fn tail(store: Store, page: usize, total: usize) -> Vec<Recorded> {
     events
 }
 
-pub async fn a_waiting_reader_is_woken(store: &Store) {
-    let first = written(store, append("thing-1", 0, [1])).await;
-    timeout(SOON, store.wait(Position::START)).await.expect("nobody waits for what is there");
+pub async fn a_waiting_reader_is_woken(stores: &[Store]) {
+    let first = written(&stores[0], append("thing-1", 0, [1])).await;
     let mut waiting = JoinSet::new();
-    for _ in 0..3 {
-        let store = Arc::clone(store);
+    for reader in 0..4 {
+        let store = nth(stores, reader);
+        timeout(SOON, store.wait(Position::START)).await.expect("nobody waits for what is there");
         waiting.spawn(async move { store.wait(first.last_position).await });
     }
     let early = timeout(Duration::from_millis(50), waiting.join_next()).await;
     assert!(early.is_err(), "without a new event a reader waits, or every idle reader would spin");
-    written(store, append("thing-1", 1, [2])).await;
+    written(&stores[0], append("thing-1", 1, [2])).await;
     timeout(SOON, waiting.join_all()).await.expect("an append wakes every waiting reader");
+}
+
+/// Whoever gives up waiting, or dies, learns by repeating the append with the same ids what became of it.
+pub async fn an_abandoned_append_is_there_whole_or_not_at_all(stores: &[Store]) {
+    let mut expected = 0;
+    for round in 0..ROUNDS {
+        let first = u128::from(round) * 3;
+        let (store, again) = (nth(stores, 0), nth(stores, u128::from(round)));
+        let mine = append("left-1", expected, [first, first + 1, first + 2]);
+        let given_up = timeout(Duration::from_micros(round * 20), store.append(vec![mine.clone()])).await;
+        let appended = match given_up {
+            Ok(answers) => answers.expect("the store takes an append").remove(0),
+            Err(_given_up) => write(&again, mine).await,
+        };
+        let appended = appended.expect("a repeat is no conflict");
+        assert_eq!(appended.first_revision, expected, "it has one place, whoever asked for it first");
+        expected += 3;
+    }
+    let numbers: Vec<u128> = (0..u128::from(ROUNDS) * 3).collect();
+    holds(&stores[0], "left-1", &numbers).await;
 }
