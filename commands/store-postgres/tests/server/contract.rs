@@ -1,8 +1,6 @@
 //! The log on a real server keeps the contract of its port.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -12,18 +10,12 @@ use ports::{
     memory::ManualClock,
     store::EventStore,
 };
-use servers::{
-    or_not_run,
-    postgres::{Options, Postgres},
-};
+use servers::postgres::Postgres;
 use store_postgres::{Limits, PostgresStore};
 
-/// One server for all tests of this file, a database for each contents.
-fn server() -> Option<&'static Postgres> {
-    static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
-    SERVER.get_or_init(|| or_not_run(Postgres::start(Options::default()))).as_ref()
-}
+use crate::server;
 
+/// A database for each contents; the newest is the one that is reopened.
 struct Databases {
     server: &'static Postgres,
     newest: Mutex<String>,

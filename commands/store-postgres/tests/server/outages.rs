@@ -1,0 +1,98 @@
+//! A server that freezes, and one that crashes: what was acknowledged is there once, what was not can be repeated.
+
+use std::{sync::Arc, time::Duration};
+
+use ports::store::{Append, Appended, Error, EventStore, Position, Refused};
+use store_postgres::{Limits, PostgresStore};
+use tokio::{task::JoinSet, time::timeout};
+use uuid::Uuid;
+
+use crate::{SOON, append, audit::audit, connect, own_server};
+
+/// Deadlines that a frozen server soon meets.
+fn short() -> Limits {
+    let soon = Duration::from_millis(500);
+    Limits { append_max: soon, statement_max: soon * 4 / 5, connect_max: soon, read_max: soon, ..Limits::default() }
+}
+
+/// Repeats an append with the same ids until it is answered, as the desk would.
+async fn persist(store: &PostgresStore, append: &Append) -> Result<Appended, Refused> {
+    loop {
+        match store.append(vec![append.clone()]).await {
+            Ok(mut answers) => return answers.remove(0),
+            Err(Error::Unknown(_) | Error::Failed(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(other) => panic!("an outage is {other}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_frozen_server_leaves_an_append_unknown_and_its_repeat_has_one_place() {
+    let Some(server) = own_server() else { return };
+    let url = server.fresh_database().unwrap();
+    let store = connect(&url, &short()).await.unwrap();
+    persist(&store, &append("thing-1", 0, [1])).await.unwrap();
+    for round in 0..3 {
+        let first = round * 2 + 1;
+        let next = append("thing-1", first, [u128::from(first) + 1, u128::from(first) + 2]);
+        server.freeze();
+        let unknown = timeout(SOON, store.append(vec![next.clone()])).await.expect("it has a deadline of its own");
+        assert!(matches!(unknown, Err(Error::Unknown(_))), "the server may still do it: {unknown:?}");
+        let unsent = timeout(SOON, store.append(vec![append("other-1", 0, [99])])).await.expect("it has a deadline");
+        assert!(matches!(unsent, Err(Error::Failed(_))), "what could not be sent was not done: {unsent:?}");
+        let unread = timeout(SOON, store.read_all(Position::START, 9)).await.expect("a read has a deadline");
+        assert!(matches!(unread, Err(Error::Failed(_))), "{unread:?}");
+        server.thaw();
+        let place = timeout(SOON, persist(&store, &next)).await.expect("a thawed server answers").unwrap();
+        assert_eq!(place.first_revision, first);
+    }
+    let log = audit(&url);
+    let ids: Vec<Uuid> = log.iter().map(|row| row.3).collect();
+    assert_eq!(ids, (1..=7).map(Uuid::from_u128).collect::<Vec<_>>(), "everything once, in order, and nothing else");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn everything_acknowledged_is_there_once_after_crashes_of_the_server() {
+    const WRITERS: u128 = 4;
+    const EACH: u64 = 300;
+    const CRASHES: u64 = 4;
+    let Some(mut server) = own_server() else { return };
+    let url = server.fresh_database().unwrap();
+    let store = Arc::new(connect(&url, &short()).await.unwrap());
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let store = Arc::clone(&store);
+        writers.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for n in 0..EACH {
+                let numbers = [writer << 32 | u128::from(n) << 1, writer << 32 | u128::from(n) << 1 | 1];
+                let append = append(&format!("thing-{writer}"), n * 2, numbers);
+                let place = persist(&store, &append).await.unwrap();
+                assert_eq!(place.first_revision, n * 2);
+                acknowledged.push((place.last_position, append.events[1].id));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            acknowledged
+        });
+    }
+    for crash in 1..=CRASHES {
+        let due = EACH * WRITERS as u64 * 2 * crash / (CRASHES + 1);
+        timeout(SOON, async {
+            while store.head().await.map_or(0, |head| head.0) < due {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("the writers go on after a crash");
+        server.restart(true).unwrap();
+    }
+    let acknowledged = timeout(SOON, writers.join_all()).await.expect("everybody gets through").concat();
+    let log = audit(&url);
+    assert_eq!(log.len() as u64, EACH * WRITERS as u64 * 2, "nothing is there twice");
+    for (position, id) in acknowledged {
+        let there = log.iter().filter(|row| row.0.cast_unsigned() == position.0 && row.3 == id).count();
+        assert_eq!(there, 1, "{id} is where it was acknowledged");
+    }
+    let events = store.read_all(Position::START, usize::MAX).await.unwrap();
+    assert_eq!(events.len(), log.len(), "the store that lived through it all reads all");
+}
