@@ -56,6 +56,19 @@ pub async fn revisions_and_positions_increase_and_contents_come_back(harness: &d
     assert!(after.last_position > last, "positions increase after a restart");
 }
 
+pub async fn a_wrong_expectation_is_a_conflict(store: &Store) {
+    written(store, append("thing-1", 0, [1, 2])).await;
+    // Each alone: nothing else in its batch leads the store to look at the stream.
+    for (name, actual) in [("thing-1", 2), ("new-1", 0)] {
+        for expected in (0..5).chain([u64::from(u32::MAX)]).filter(|expected| *expected != actual) {
+            let answer = write(store, append(name, expected, [9])).await;
+            assert_eq!(answer, Err(Refused::Conflict { expected, actual }), "{name} holds {actual} events");
+        }
+    }
+    holds(store, "thing-1", &[1, 2]).await;
+    holds(store, "new-1", &[]).await;
+}
+
 pub async fn a_conflict_leaves_the_rest_of_its_batch(store: &Store) {
     written(store, append("taken-1", 0, [1, 2])).await;
     let batch = vec![
