@@ -42,7 +42,7 @@ pub(crate) fn encode<E: Stored>(event: &E, id: EventId, request: &Request) -> Re
     let kind = event.kind();
     let metadata =
         serde_json::to_vec(&request.metadata(event.schema())).map_err(|cause| EncodeError { kind, cause })?;
-    Ok(NewEvent { id: id.0, kind, data: Bytes::from(event.encode()?), metadata: Bytes::from(metadata) })
+    Ok(NewEvent { id: id.0, kind: kind.into(), data: Bytes::from(event.encode()?), metadata: Bytes::from(metadata) })
 }
 
 /// The metadata of a stored event.

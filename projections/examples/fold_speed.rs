@@ -78,7 +78,7 @@ impl Log {
             occurred_at: START,
         };
         let metadata = serde_json::to_vec(&metadata).map_err(|cause| EncodeError { kind: event.kind(), cause })?;
-        Ok(NewEvent { id, kind: event.kind(), data: event.encode()?.into(), metadata: metadata.into() })
+        Ok(NewEvent { id, kind: event.kind().into(), data: event.encode()?.into(), metadata: metadata.into() })
     }
 
     /// Opens and fills every SKU.

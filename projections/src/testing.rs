@@ -134,7 +134,7 @@ pub fn new_event(n: u64, day: i64, event: &Event) -> NewEvent {
     };
     NewEvent {
         id: Uuid::from_u128(n.into()),
-        kind,
+        kind: kind.into(),
         data: data.into(),
         metadata: serde_json::to_vec(&metadata).unwrap().into(),
     }

@@ -190,7 +190,7 @@ impl<'c> Log<'c> {
             columns.id,
             columns.recorded_at,
             columns.checksum(),
-            event.kind,
+            &*event.kind,
             text(columns.data),
             text(columns.metadata),
         ])?;

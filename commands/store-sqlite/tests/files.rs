@@ -25,7 +25,7 @@ fn open(folder: &Path) -> Result<SqliteStore, store_sqlite::Error> {
 
 fn event(n: u128) -> NewEvent {
     let data = Bytes::from(format!(r#"{{"n":{n}}}"#));
-    NewEvent { id: Uuid::from_u128(n), kind: "thing.happened", data, metadata: Bytes::from_static(b"{}") }
+    NewEvent { id: Uuid::from_u128(n), kind: "thing.happened".into(), data, metadata: Bytes::from_static(b"{}") }
 }
 
 /// Writes events numbered from 1 to `thing-1`.

@@ -8,7 +8,7 @@
 //!   position it saw never misses an event;
 //! - positions increase but need not be dense: ask [`EventStore::distance`] for counts.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,8 +40,8 @@ pub type Revision = u64;
 pub struct NewEvent {
     /// Unique in the log; writing it again is recognised.
     pub id: Uuid,
-    /// The stored type, e.g. `order.placed`.
-    pub kind: &'static str,
+    /// The stored type, e.g. `order.placed`. Ours are known at build time; those that others bring are not.
+    pub kind: Cow<'static, str>,
     /// The body, JSON.
     pub data: Bytes,
     /// What stands beside the body, JSON.

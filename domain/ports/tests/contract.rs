@@ -89,7 +89,7 @@ async fn a_fork_goes_its_own_way() {
     let (same, fork) = (store.clone(), store.fork());
     let event = |n| ports::store::NewEvent {
         id: uuid::Uuid::from_u128(n),
-        kind: "thing.happened",
+        kind: "thing.happened".into(),
         data: "{}".into(),
         metadata: "{}".into(),
     };

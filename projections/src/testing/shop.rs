@@ -87,7 +87,7 @@ impl Shop {
     pub async fn append_raw(&mut self, stream: &str, kind: &'static str, data: &'static str) -> Position {
         self.events += 1;
         let id = Uuid::from_u128(self.events.into());
-        let event = NewEvent { id, kind, data: data.as_bytes().into(), metadata: bytes::Bytes::from_static(b"{}") };
+        let event = NewEvent { id, kind: kind.into(), data: data.as_bytes().into(), metadata: bytes::Bytes::from_static(b"{}") };
         self.append(stream, event).await
     }
 

@@ -65,7 +65,7 @@ const fn id(n: u128) -> Uuid {
 fn event(n: u128) -> NewEvent {
     NewEvent {
         id: id(n),
-        kind: "thing.happened",
+        kind: "thing.happened".into(),
         data: Bytes::from(format!(r#"{{"n":{n},"what":"thé thing"}}"#)),
         metadata: Bytes::from(format!(r#"{{"beside":{n}}}"#)),
     }

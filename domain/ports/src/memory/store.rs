@@ -103,7 +103,7 @@ impl Log {
             stream: stream.to_owned(),
             revision: revisions.len() as Revision,
             id: event.id,
-            kind: event.kind.to_owned(),
+            kind: event.kind.into_owned(),
             recorded_at: self.events.last().map_or(now, |last| last.recorded_at.max(now)),
             data: event.data,
             metadata: event.metadata,

@@ -47,7 +47,7 @@ pub async fn revisions_and_positions_increase_and_contents_come_back(harness: &d
         assert!(own.iter().zip(0..).all(|(event, revision)| event.revision == revision), "revisions are contiguous");
         for stored in &own {
             let sent = event(stored.id.as_u128() & 0xffff);
-            assert_eq!((stored.id, stored.kind.as_str()), (sent.id, sent.kind));
+            assert_eq!((stored.id, stored.kind.as_str()), (sent.id, &*sent.kind));
             assert_eq!((&stored.data, &stored.metadata), (&sent.data, &sent.metadata));
         }
     }

@@ -1,0 +1,103 @@
+//! Our server of the protocol on a real socket, over a log that outlives it.
+
+use std::{io, sync::Arc};
+
+use esdb_wire::{Mode, Open, Server, serve};
+use futures::stream;
+use ports::{
+    memory::{ManualClock, MemoryStore},
+    store::EventStore,
+};
+use store_sqlite::SqliteStore;
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinSet,
+};
+
+/// A log that outlives its server.
+pub enum Log {
+    Memory(MemoryStore),
+    Sqlite(TempDir),
+}
+
+impl Log {
+    pub fn memory() -> Self {
+        Self::Memory(MemoryStore::new(Arc::new(ManualClock::default())))
+    }
+
+    pub fn sqlite() -> Self {
+        Self::Sqlite(TempDir::new().unwrap())
+    }
+
+    fn open(&self) -> Arc<dyn EventStore> {
+        match self {
+            Self::Memory(store) => Arc::new(store.clone()),
+            Self::Sqlite(folder) => {
+                let clock = Arc::new(ManualClock::default());
+                Arc::new(SqliteStore::open(folder.path(), clock, &store_sqlite::Limits::default()).unwrap())
+            }
+        }
+    }
+}
+
+/// A server that runs.
+pub struct Running {
+    log: Log,
+    port: u16,
+    stop: oneshot::Sender<()>,
+    serving: JoinSet<Result<(), esdb_wire::Error>>,
+}
+
+impl Running {
+    /// Serves a log on a port; 0 takes a free one.
+    pub async fn start(log: Log, port: u16) -> Self {
+        let listener = listen(port).await;
+        let port = listener.local_addr().unwrap().port();
+        let server = Server {
+            store: log.open(),
+            mode: Mode::Store,
+            access: Arc::new(Open),
+            clock: Arc::new(ManualClock::default()),
+            advertised: ("127.0.0.1".to_owned(), port),
+            limits: esdb_wire::Limits::default(),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(connections(listener), server, async { drop(stopped.await) }));
+        Self { log, port, stop, serving }
+    }
+
+    pub fn url(&self) -> String {
+        format!("esdb://127.0.0.1:{}?tls=false", self.port)
+    }
+
+    /// Stops in an orderly way and gives the log back, closed.
+    pub async fn stop(mut self) -> Log {
+        self.stop.send(()).unwrap();
+        self.serving.join_next().await.unwrap().unwrap().unwrap();
+        self.log
+    }
+}
+
+/// A port that was just in use may take a moment to be free again.
+async fn listen(port: u16) -> TcpListener {
+    for _ in 0..600 {
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
+            return listener;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("port {port} stays taken");
+}
+
+fn connections(listener: TcpListener) -> impl stream::Stream<Item = io::Result<TcpStream>> + Send {
+    stream::unfold(listener, async |listener| {
+        let accepted = listener.accept().await.and_then(|(connection, _)| {
+            connection.set_nodelay(true)?;
+            Ok(connection)
+        });
+        Some((accepted, listener))
+    })
+}
