@@ -61,7 +61,7 @@ struct Log {
 impl Log {
     async fn tell<E: Stored>(&mut self, stream: String, expected: u64, events: &[E]) -> Result<(), Error> {
         let events: Result<Vec<NewEvent>, EncodeError> = events.iter().map(|event| self.new_event(event)).collect();
-        self.store.append(vec![Append { stream, expected, events: events? }]).await?.remove(0)?;
+        self.store.append(vec![Append { recorded_at: None, stream, expected, events: events? }]).await?.remove(0)?;
         Ok(())
     }
 

@@ -148,7 +148,12 @@ impl<D: Decider> Pile<D> {
     /// The round's append, if the stream has one.
     pub(super) fn append(&mut self) -> Option<Append> {
         let events = std::mem::take(&mut self.events);
-        self.appended.then(|| Append { stream: self.stream.clone(), expected: self.expected, events })
+        self.appended.then(|| Append {
+            recorded_at: None,
+            stream: self.stream.clone(),
+            expected: self.expected,
+            events,
+        })
     }
 
     /// First event ids of the commands that had no effect in this round: they may have had it before.

@@ -29,7 +29,11 @@ pub enum Answer {
 /// Why a call failed.
 enum Problem {
     /// It may work the next time. `sent` when the server may have done it.
-    Again { why: String, sent: bool, client: Health },
+    Again {
+        why: String,
+        sent: bool,
+        client: Health,
+    },
     Final(Error),
 }
 

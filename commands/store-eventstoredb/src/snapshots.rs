@@ -52,9 +52,7 @@ impl EventStoreDb {
                 let put = self.put(&stream, AppendToStreamOptions::default(), event).await?;
                 put.map_err(|_answer| Error::Failed(format!("the snapshot of {name} was refused")))
             }
-            Err(Answer::NotFound | Answer::Known) => {
-                Err(Error::Failed(format!("the snapshot of {name} was refused")))
-            }
+            Err(Answer::NotFound | Answer::Known) => Err(Error::Failed(format!("the snapshot of {name} was refused"))),
         }
     }
 

@@ -254,7 +254,9 @@ impl EventStore for EventStoreDb {
             }
             let seen = async {
                 let mut newest = self.newest.subscribe();
-                timeout(self.limits.poll_every, newest.wait_for(|newest| *newest > after)).await.is_ok_and(|seen| seen.is_ok())
+                timeout(self.limits.poll_every, newest.wait_for(|newest| *newest > after))
+                    .await
+                    .is_ok_and(|seen| seen.is_ok())
             };
             let failed = tokio::select! {
                 _ = seen => false,

@@ -7,6 +7,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
+use jiff::Timestamp;
 use ports::store::{Append, Appended, NewEvent, Position, Refused, Revision};
 use uuid::Uuid;
 
@@ -62,6 +63,8 @@ pub struct Write<'a> {
     pub revision: Revision,
     /// The event.
     pub event: &'a NewEvent,
+    /// When another log recorded it.
+    pub recorded_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -138,7 +141,8 @@ impl<'a> Planner<'a> {
         for (event, revision) in append.events.iter().zip(actual..) {
             last = At::Planned(self.writes.len() as u64);
             self.places.insert(event.id, Place { stream: Cow::Borrowed(stream), revision, at: last });
-            self.writes.push(Write { stream, revision, event });
+            let recorded_at = append.recorded_at;
+            self.writes.push(Write { stream, revision, event, recorded_at });
         }
         self.lengths.insert(stream, actual + append.events.len() as u64);
         Draft::Done { first_revision: actual, last, fresh: true }
@@ -181,11 +185,11 @@ mod tests {
     fn append(stream: &str, expected: Revision, ids: &[u128]) -> Append {
         let event = |id: &u128| NewEvent {
             id: Uuid::from_u128(*id),
-            kind: "thing.happened",
+            kind: "thing.happened".into(),
             data: "{}".into(),
             metadata: "{}".into(),
         };
-        Append { stream: stream.to_owned(), expected, events: ids.iter().map(event).collect() }
+        Append { recorded_at: None, stream: stream.to_owned(), expected, events: ids.iter().map(event).collect() }
     }
 
     fn plan<'a>(appends: &'a [Append], known: Known<'a>) -> Plan<'a> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use ports::{
     clock::Clock,
     store::{Append, Error, Position},
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// The one call that writes; see the function in `schema/1.sql`.
-const APPEND: &str = "SELECT cartulary.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const APPEND: &str = "SELECT cartulary.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 /// A batch and where its answer goes.
 pub struct Job {
@@ -135,9 +136,10 @@ impl Sequencer {
     async fn call(&self, plan: &Plan<'_>) -> Result<Option<Position>, Failure> {
         let (names, lengths): (Vec<&str>, Vec<i64>) =
             plan.lengths.iter().map(|(name, length)| (*name, sql(*length))).unzip();
-        let rows = Rows::of(&plan.writes);
-        let now = Micros(self.clock.now().as_microsecond());
-        let params: [Param<'_>; 10] = [
+        let now = self.clock.now();
+        let rows = Rows::of(&plan.writes, now);
+        let now = Micros(now.as_microsecond());
+        let params: [Param<'_>; 11] = [
             &names,
             &lengths,
             &rows.streams,
@@ -147,6 +149,7 @@ impl Sequencer {
             &rows.kinds,
             &rows.datas,
             &rows.metadatas,
+            &rows.times,
             &now,
         ];
         let client = self.writer.client().await?;
@@ -187,17 +190,27 @@ struct Rows<'a> {
     kinds: Vec<&'a str>,
     datas: Vec<Json<'a>>,
     metadatas: Vec<Json<'a>>,
+    /// Empty, which is shorter, unless somebody brings a time.
+    times: Vec<Micros>,
 }
 
 impl<'a> Rows<'a> {
-    fn of(writes: &[Write<'a>]) -> Self {
+    fn of(writes: &[Write<'a>], now: Timestamp) -> Self {
         let mut rows = Self::default();
-        for Write { stream, revision, event } in writes {
+        if writes.iter().any(|write| write.recorded_at.is_some()) {
+            // Time never runs backward, among those either that have no time but now.
+            let times = writes.iter().scan(Timestamp::MIN, |latest, write| {
+                *latest = write.recorded_at.unwrap_or(now).max(*latest);
+                Some(Micros(latest.as_microsecond()))
+            });
+            rows.times = times.collect();
+        }
+        for Write { stream, revision, event, .. } in writes {
             let columns = Columns {
                 stream,
                 revision: sql(*revision),
                 id: event.id.as_bytes(),
-                kind: event.kind,
+                kind: &event.kind,
                 data: &event.data,
                 metadata: &event.metadata,
             };
@@ -205,7 +218,7 @@ impl<'a> Rows<'a> {
             rows.revisions.push(columns.revision);
             rows.ids.push(event.id);
             rows.checksums.push(columns.checksum());
-            rows.kinds.push(event.kind);
+            rows.kinds.push(&event.kind);
             rows.datas.push(Json(&event.data));
             rows.metadatas.push(Json(&event.metadata));
         }

@@ -136,7 +136,12 @@ impl Caller {
         };
         let id = Uuid::from_u64_pair(high, scatter(own));
         let (data, metadata) = (self.body.clone(), self.body.clone());
-        Append { stream, expected, events: vec![NewEvent { id, kind: "stock.reserved".into(), data, metadata }] }
+        Append {
+            recorded_at: None,
+            stream,
+            expected,
+            events: vec![NewEvent { id, kind: "stock.reserved".into(), data, metadata }],
+        }
     }
 }
 

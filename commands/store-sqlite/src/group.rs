@@ -100,11 +100,10 @@ impl<'c> Log<'c> {
 
     fn transaction(&mut self, appends: &[&Append], now: Timestamp, careful: bool) -> Result<Vec<Answer>, Failure> {
         let end = self.end;
-        self.end.recorded_at = end.recorded_at.max(now.as_microsecond());
         let mut in_commit = false;
         let mut write = || -> rusqlite::Result<Vec<Answer>> {
             self.begin.raw_execute()?;
-            let answers = appends.iter().map(|append| self.append(append, careful)).collect::<Result<_, _>>()?;
+            let answers = appends.iter().map(|append| self.append(append, now, careful)).collect::<Result<_, _>>()?;
             in_commit = true;
             self.commit.raw_execute()?;
             Ok(answers)
@@ -127,7 +126,7 @@ impl<'c> Log<'c> {
         self.end = End::read(self.conn).unwrap_or(end);
     }
 
-    fn append(&mut self, append: &Append, careful: bool) -> rusqlite::Result<Answer> {
+    fn append(&mut self, append: &Append, now: Timestamp, careful: bool) -> rusqlite::Result<Answer> {
         let head = self.stream(&append.stream)?;
         let actual = head.map_or(0, |head| head.next.cast_unsigned());
         if careful || actual != append.expected {
@@ -145,6 +144,8 @@ impl<'c> Log<'c> {
             Some(head) => head,
             None => self.new_stream(&append.stream)?,
         };
+        let at = append.recorded_at.unwrap_or(now).as_microsecond();
+        self.end.recorded_at = self.end.recorded_at.max(at);
         for event in &append.events {
             self.insert(&append.stream, &mut head, event)?;
         }

@@ -31,7 +31,12 @@ fn event(n: u128) -> NewEvent {
 /// Writes events numbered from 1 to `thing-1`.
 async fn write(store: &SqliteStore, count: u64) {
     for n in 0..count {
-        let append = Append { stream: "thing-1".to_owned(), expected: n, events: vec![event(u128::from(n) + 1)] };
+        let append = Append {
+            recorded_at: None,
+            stream: "thing-1".to_owned(),
+            expected: n,
+            events: vec![event(u128::from(n) + 1)],
+        };
         store.append(vec![append]).await.unwrap()[0].clone().unwrap();
     }
 }
@@ -141,7 +146,7 @@ async fn events_are_dated_by_the_clock_to_the_microsecond() {
     let store = SqliteStore::open(folder.path(), Arc::new(clock.clone()), &Limits::default()).unwrap();
     write(&store, 1).await;
     clock.advance(SignedDuration::from_secs(1));
-    let append = Append { stream: "thing-2".to_owned(), expected: 0, events: vec![event(9)] };
+    let append = Append { recorded_at: None, stream: "thing-2".to_owned(), expected: 0, events: vec![event(9)] };
     store.append(vec![append]).await.unwrap()[0].clone().unwrap();
     let dates: Vec<_> = store.read_all(Position::START, 9).await.unwrap().iter().map(|e| e.recorded_at).collect();
     assert_eq!(dates, [START, START + SignedDuration::from_secs(1)]);
@@ -204,7 +209,7 @@ async fn the_wal_starts_over_under_load() {
     };
     for n in 0..400 {
         let events = (0..10).map(|i| NewEvent { data: "x".repeat(2_000).into(), ..event(n * 10 + i + 1) }).collect();
-        let append = Append { stream: format!("thing-{n}"), expected: 0, events };
+        let append = Append { recorded_at: None, stream: format!("thing-{n}"), expected: 0, events };
         store.append(vec![append]).await.unwrap()[0].clone().unwrap();
     }
     reader.join_all().await;

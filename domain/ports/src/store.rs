@@ -57,6 +57,9 @@ pub struct Append {
     pub expected: Revision,
     /// At least one event.
     pub events: Vec<NewEvent>,
+    /// When another log recorded them, for a copy of what happened there; `None`: now, by the store's clock. A time
+    /// that lies before the newest event's becomes that.
+    pub recorded_at: Option<Timestamp>,
 }
 
 /// Where an append's events are.
@@ -146,7 +149,7 @@ pub struct Snapshot {
 /// The append-only log.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
-    /// Writes a batch, each append atomic by itself, and answers them in order. When it returns `Ok`, every
+    /// Writes a batch, each append atomic by itself and behind those before it, and answers them in order. When it returns `Ok`, every
     /// `Ok` within is durable. An append whose events are all in its stream already, one behind the
     /// other, is answered with their old place, whatever it expected. After a crash inside, each append
     /// is wholly there or wholly absent.

@@ -93,7 +93,8 @@ async fn a_fork_goes_its_own_way() {
         data: "{}".into(),
         metadata: "{}".into(),
     };
-    let append = ports::store::Append { stream: "thing-1".to_owned(), expected: 0, events: vec![event(1)] };
+    let append =
+        ports::store::Append { recorded_at: None, stream: "thing-1".to_owned(), expected: 0, events: vec![event(1)] };
     store.append(vec![append]).await.unwrap()[0].as_ref().unwrap();
     assert_eq!(same.head().await.unwrap().0, 1, "a clone is the same log");
     assert_eq!(fork.head().await.unwrap().0, 0, "a fork is another log");

@@ -86,12 +86,7 @@ impl Writer {
     }
 
     /// One try; `None` when somebody else wrote the stream in between and it may be tried again.
-    async fn attempt(
-        &self,
-        stream: &str,
-        expected: Expected,
-        events: &[NewEvent],
-    ) -> Result<Option<Written>, Failure> {
+    async fn attempt(&self, stream: &str, expected: Expected, events: &[NewEvent]) -> Result<Option<Written>, Failure> {
         let state = self.streams.state(stream).await?;
         if state.ended {
             return Err(Failure::Deleted { stream: stream.to_owned() });
@@ -101,7 +96,13 @@ impl Writer {
             Expected::Any => state.length,
             Expected::Exists => state.last().map(|_| state.length).ok_or_else(|| wrong(None))?,
             // Of a stream that exists the log says whether this is a repeat or a conflict.
-            Expected::NoStream => if state.last().is_none() { state.length } else { 0 },
+            Expected::NoStream => {
+                if state.last().is_none() {
+                    state.length
+                } else {
+                    0
+                }
+            }
             Expected::Revision(revision) => revision.checked_add(1).ok_or_else(|| wrong(state.last()))?,
         };
         if events.is_empty() {
@@ -110,7 +111,7 @@ impl Writer {
         if state.deleted() && next == state.length && !self.revive(stream, &state).await? {
             return Ok(None);
         }
-        let append = Append { stream: stream.to_owned(), expected: next, events: events.to_vec() };
+        let append = Append { recorded_at: None, stream: stream.to_owned(), expected: next, events: events.to_vec() };
         match self.write(append).await? {
             Ok(written) => Ok(Some(written)),
             Err(Refused::Conflict { actual, .. }) => match expected {
@@ -143,14 +144,14 @@ impl Writer {
         keys.insert(TRUNCATE_BEFORE.to_owned(), Value::from(revision));
         let event = own_event(METADATA, Value::Object(keys))?;
         let stream = metadata_stream(stream);
-        let append = Append { stream, expected: metadata.length, events: vec![event] };
+        let append = Append { recorded_at: None, stream, expected: metadata.length, events: vec![event] };
         Ok(self.write(append).await?.ok())
     }
 
     /// Ends a stream. `None` when it was written meanwhile.
     pub(crate) async fn end(&self, stream: &str, length: Revision) -> Result<Option<Written>, Failure> {
         let event = own_event(TOMBSTONE, Value::Object(serde_json::Map::new()))?;
-        let append = Append { stream: stream.to_owned(), expected: length, events: vec![event] };
+        let append = Append { recorded_at: None, stream: stream.to_owned(), expected: length, events: vec![event] };
         Ok(self.write(append).await?.ok())
     }
 

@@ -37,7 +37,12 @@ pub struct Batches {
 
 /// An append of which not all parts have come.
 enum Pending {
-    Gathering { stream: String, expected: Expected, events: Vec<NewEvent>, bytes: usize },
+    Gathering {
+        stream: String,
+        expected: Expected,
+        events: Vec<NewEvent>,
+        bytes: usize,
+    },
     /// It has been answered.
     Refused,
 }

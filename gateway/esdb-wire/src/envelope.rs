@@ -203,8 +203,18 @@ mod tests {
 
     #[test]
     fn whatever_is_sent_comes_back_and_what_is_stored_is_json() {
-        let bodies: [&[u8]; 10] =
-            [b"\"\xff\"", b"", b"{}", b" {\"a\": 1 } ", b"{\"a\":", b"\xff\xfe\x00", b"null", b"\"text\"", b"plain", "é".as_bytes()];
+        let bodies: [&[u8]; 10] = [
+            b"\"\xff\"",
+            b"",
+            b"{}",
+            b" {\"a\": 1 } ",
+            b"{\"a\":",
+            b"\xff\xfe\x00",
+            b"null",
+            b"\"text\"",
+            b"plain",
+            "é".as_bytes(),
+        ];
         let beside: [&[u8]; 10] = [
             b"{\"a\":\"\xff\"}",
             b"",

@@ -110,9 +110,7 @@ impl Failure {
             Self::Denied => any("AccessDenied", &wire::AccessDenied {}),
             Self::Bad(_) | Self::Known { .. } => any("BadRequest", &wire::BadRequest { message: self.to_string() }),
             Self::Late | Self::Store(store::Error::Unknown(_)) => any("Timeout", &wire::Timeout {}),
-            Self::Contended { .. } | Self::Busy | Self::Stopping | Self::Store(_) => {
-                any("Unknown", &wire::Unknown {})
-            }
+            Self::Contended { .. } | Self::Busy | Self::Stopping | Self::Store(_) => any("Unknown", &wire::Unknown {}),
         };
         batch_append_resp::Failure { code: self.code() as i32, message: self.to_string(), details: Some(details) }
     }

@@ -105,7 +105,20 @@ impl Following {
         let confirmation = read_resp::Confirmation { subscription_id: random_id()?.to_string() };
         let ready = VecDeque::from([said(read_resp::Content::Confirmation(confirmation))]);
         let (looked, live) = (0, false);
-        Ok(Self { store, clock, place, filter, spelling, page_events, poll_every, ready, looked, live, stop, _seat: seat })
+        Ok(Self {
+            store,
+            clock,
+            place,
+            filter,
+            spelling,
+            page_events,
+            poll_every,
+            ready,
+            looked,
+            live,
+            stop,
+            _seat: seat,
+        })
     }
 
     /// The next message; it ends only by a failure.

@@ -108,13 +108,7 @@ impl Reading {
         Ok(Self::new(Arc::clone(store), cursor, count, None, terms))
     }
 
-    fn new(
-        store: Arc<dyn EventStore>,
-        cursor: Cursor,
-        count: u64,
-        missing: Option<String>,
-        terms: Terms,
-    ) -> Self {
+    fn new(store: Arc<dyn EventStore>, cursor: Cursor, count: u64, missing: Option<String>, terms: Terms) -> Self {
         let Terms { filter, spelling, page_events, place } = terms;
         let ready = VecDeque::new();
         Self { store, cursor, filter, spelling, left: count, page_events, ready, missing, _place: place }

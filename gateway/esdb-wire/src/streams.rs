@@ -126,11 +126,8 @@ impl Service {
 
     async fn following(&self, mut options: read_req::Options) -> Result<Messages<ReadResp>, Failure> {
         let terms = self.terms(&mut options, place(&self.places.subscriptions)?)?;
-        let world = World {
-            clock: Arc::clone(&self.clock),
-            poll_every: self.limits.poll_every,
-            stop: self.stop.clone(),
-        };
+        let world =
+            World { clock: Arc::clone(&self.clock), poll_every: self.limits.poll_every, stop: self.stop.clone() };
         if options.direction() == read_req::Direction::Backwards {
             return Err(Failure::Bad("a subscription goes forward".to_owned()));
         }

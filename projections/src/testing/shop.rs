@@ -87,13 +87,18 @@ impl Shop {
     pub async fn append_raw(&mut self, stream: &str, kind: &'static str, data: &'static str) -> Position {
         self.events += 1;
         let id = Uuid::from_u128(self.events.into());
-        let event = NewEvent { id, kind: kind.into(), data: data.as_bytes().into(), metadata: bytes::Bytes::from_static(b"{}") };
+        let event = NewEvent {
+            id,
+            kind: kind.into(),
+            data: data.as_bytes().into(),
+            metadata: bytes::Bytes::from_static(b"{}"),
+        };
         self.append(stream, event).await
     }
 
     async fn append(&mut self, stream: &str, event: NewEvent) -> Position {
         let expected = self.revisions.entry(stream.to_owned()).or_default();
-        let append = Append { stream: stream.to_owned(), expected: *expected, events: vec![event] };
+        let append = Append { recorded_at: None, stream: stream.to_owned(), expected: *expected, events: vec![event] };
         *expected += 1;
         self.log.append(vec![append]).await.unwrap()[0].clone().unwrap().last_position
     }

@@ -26,7 +26,7 @@ CREATE TABLE cartulary.snapshots(
 -- States are compressed or not by whoever wrote them; a second attempt would only cost time.
 ALTER TABLE cartulary.snapshots ALTER COLUMN state SET STORAGE EXTERNAL;
 
--- Writes events behind the end of the log, all or none, and answers the position before the first of them; null, and
+-- Writes events behind the end of the log, all or none, dated by the clock unless they bring their time, and answers the position before the first of them; null, and
 -- nothing is written, when a stream has another length than expected or an event id is taken.
 --
 -- The lock goes with the transaction, after its events can be seen: so positions have no gaps, and nobody sees a later
@@ -35,7 +35,7 @@ ALTER TABLE cartulary.snapshots ALTER COLUMN state SET STORAGE EXTERNAL;
 CREATE FUNCTION cartulary.append(
     names text[], lengths bigint[],
     streams text[], revisions bigint[], ids uuid[], checksums integer[], kinds text[], datas json[], metadatas json[],
-    clock timestamptz
+    times timestamptz[], clock timestamptz
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     base bigint;
@@ -52,9 +52,9 @@ BEGIN
     SELECT e.position, e.recorded_at INTO base, latest FROM cartulary.events e ORDER BY e.position DESC LIMIT 1;
     base := coalesce(base, 0);
     INSERT INTO cartulary.events(position, revision, recorded_at, event_id, checksum, stream, kind, data, metadata)
-        SELECT base + w.n, w.revision, greatest(latest, clock), w.id, w.checksum, w.stream, w.kind, w.data, w.metadata
-        FROM unnest(streams, revisions, ids, checksums, kinds, datas, metadatas) WITH ORDINALITY
-            AS w(stream, revision, id, checksum, kind, data, metadata, n);
+        SELECT base + w.n, w.revision, greatest(latest, coalesce(w.recorded_at, clock)), w.id, w.checksum, w.stream, w.kind, w.data, w.metadata
+        FROM unnest(streams, revisions, ids, checksums, kinds, datas, metadatas, times) WITH ORDINALITY
+            AS w(stream, revision, id, checksum, kind, data, metadata, recorded_at, n);
     RETURN base;
 EXCEPTION
     WHEN unique_violation THEN RETURN NULL;

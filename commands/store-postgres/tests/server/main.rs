@@ -5,6 +5,7 @@
 
 mod audit;
 mod contract;
+mod keys;
 mod outages;
 mod processes;
 mod tables;
@@ -46,9 +47,9 @@ async fn connect(url: &str, limits: &Limits) -> Result<PostgresStore, store_post
 
 fn event(n: u128) -> NewEvent {
     let data = Bytes::from(format!(r#"{{"n":{n}}}"#));
-    NewEvent { id: Uuid::from_u128(n), kind: "thing.happened", data, metadata: Bytes::from_static(b"{}") }
+    NewEvent { id: Uuid::from_u128(n), kind: "thing.happened".into(), data, metadata: Bytes::from_static(b"{}") }
 }
 
 fn append(stream: &str, expected: u64, numbers: impl IntoIterator<Item = u128>) -> Append {
-    Append { stream: stream.to_owned(), expected, events: numbers.into_iter().map(event).collect() }
+    Append { recorded_at: None, stream: stream.to_owned(), expected, events: numbers.into_iter().map(event).collect() }
 }

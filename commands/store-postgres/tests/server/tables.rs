@@ -83,7 +83,8 @@ async fn people_read_the_log_with_psql() {
     let store = PostgresStore::connect(&url, Arc::new(clock.clone()), &Limits::default()).await.unwrap();
     let exact = Bytes::from_static(br#"{ "b": 1.10, "a": 1, "a": 2, "total": 255 }"#);
     let new = NewEvent { data: exact.clone(), ..event(1) };
-    let placed = ports::store::Append { stream: "order-7".to_owned(), expected: 0, events: vec![new] };
+    let placed =
+        ports::store::Append { recorded_at: None, stream: "order-7".to_owned(), expected: 0, events: vec![new] };
     store.append(vec![placed]).await.unwrap()[0].clone().unwrap();
     clock.advance(SignedDuration::from_secs(1));
     store.append(vec![append("order-7", 1, [2])]).await.unwrap()[0].clone().unwrap();
@@ -136,7 +137,7 @@ async fn processes_that_start_together_make_the_tables_once() {
         start.unwrap();
     }
     let steps = audit::with(&url, |client| client.query("SELECT FROM cartulary.migrations", &[]).unwrap().len());
-    assert_eq!(steps, 1);
+    assert_eq!(steps, 2);
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use crate::store::{Append, Appended, EventStore, NewEvent, Position, Recorded, R
 pub async fn event_store(harness: &dyn Harness<dyn EventStore>) {
     appends::an_empty_log_answers_every_question(&open(harness).await).await;
     appends::revisions_and_positions_increase_and_contents_come_back(harness).await;
+    appends::a_copied_event_keeps_its_time(harness).await;
     appends::a_wrong_expectation_is_a_conflict(&open(harness).await).await;
     appends::a_conflict_leaves_the_rest_of_its_batch(&open(harness).await).await;
     appends::a_batch_may_write_a_stream_twice(&open(harness).await).await;
@@ -73,7 +74,7 @@ fn event(n: u128) -> NewEvent {
 
 /// An append of the events numbered `numbers`.
 fn append(stream: &str, expected: Revision, numbers: impl IntoIterator<Item = u128>) -> Append {
-    Append { stream: stream.to_owned(), expected, events: numbers.into_iter().map(event).collect() }
+    Append { recorded_at: None, stream: stream.to_owned(), expected, events: numbers.into_iter().map(event).collect() }
 }
 
 /// Writes one append and answers as the store did.

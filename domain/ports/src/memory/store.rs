@@ -73,8 +73,9 @@ impl Log {
         if let Some(twice) = append.events.iter().find(|event| !seen.insert(event.id)) {
             return Err(Refused::Known { id: twice.id });
         }
+        let at = append.recorded_at.unwrap_or(now);
         for event in append.events {
-            self.push(&append.stream, event, now);
+            self.push(&append.stream, event, at);
         }
         Ok(Appended { first_revision: append.expected, last_position: self.head(), fresh: true })
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a suite fails by panicking")]
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::{Harness, Store, all, append, event, holds, id, stream, write, written};
 use crate::store::{Append, EventStore, Position, Refused, Revision};
@@ -54,6 +55,38 @@ pub async fn revisions_and_positions_increase_and_contents_come_back(harness: &d
     assert_eq!(store.head().await.expect("the head reads"), last, "the head survives a restart");
     let after = written(&store, append("left-1", 60, [900])).await;
     assert!(after.last_position > last, "positions increase after a restart");
+}
+
+/// Microseconds, the finest that every engine keeps.
+const EARLIER: Timestamp = Timestamp::constant(1_000_000_000, 123_456_000);
+const LATER: Timestamp = Timestamp::constant(1_000_000_000, 123_457_000);
+
+pub async fn a_copied_event_keeps_its_time(harness: &dyn Harness<dyn EventStore>) {
+    let store = harness.open().await;
+    let copied = |recorded_at, append| Append { recorded_at: Some(recorded_at), ..append };
+    let batch = vec![
+        copied(EARLIER, append("thing-1", 0, [1, 2])),
+        copied(LATER, append("thing-2", 0, [3])),
+        copied(LATER, append("thing-1", 2, [4])),
+        append("thing-1", 3, [5]),
+    ];
+    for answer in store.append(batch).await.expect("a batch may hold copies") {
+        assert!(answer.expect("nothing speaks against it").fresh);
+    }
+    let store = harness.reopen(store).await;
+    let events = all(&store).await;
+    let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5].map(id), "a batch is written in its order");
+    let times: Vec<_> = events.iter().map(|event| event.recorded_at).collect();
+    assert_eq!(times[..4], [EARLIER, EARLIER, LATER, LATER], "a copy keeps its time");
+    assert!(times[4] >= LATER, "time never runs backward");
+    let own = stream(&store, "thing-1").await;
+    let sent = [1, 2, 4, 5].map(event);
+    let bytes = |data: &Bytes, metadata: &Bytes| (data.clone(), metadata.clone());
+    let kept: Vec<_> = own.iter().map(|stored| bytes(&stored.data, &stored.metadata)).collect();
+    assert_eq!(kept, sent.each_ref().map(|sent| bytes(&sent.data, &sent.metadata)), "and its contents");
+    let found = store.find(&[id(3)]).await.expect("ids can be sought");
+    assert_eq!(found[0].as_ref().map(|event| event.recorded_at), Some(LATER));
 }
 
 pub async fn a_wrong_expectation_is_a_conflict(store: &Store) {

@@ -1,5 +1,5 @@
 //! How fast the log takes and gives events, beside what `pgbench` makes of an order in one call of a stored function on
-//! the same server: `cargo run --release -p store-postgres --example append_rate [SECONDS]`.
+//! the same server: `cargo run --release -p store-postgres --example append_rate_postgres [SECONDS]`.
 //!
 //! The server is started for the purpose, and every commit is synced. Bodies and metadata have 300 bytes each.
 
@@ -110,11 +110,11 @@ async fn store(url: &str) -> Result<Arc<PostgresStore>, Failure> {
 fn append(stream: String, expected: u64, high: u64, ids: std::ops::Range<u64>, body: &Bytes) -> Append {
     let event = |n| NewEvent {
         id: Uuid::from_u64_pair(high, scatter(n)),
-        kind: "stock.reserved",
+        kind: "stock.reserved".into(),
         data: body.clone(),
         metadata: body.clone(),
     };
-    Append { stream, expected, events: ids.map(event).collect() }
+    Append { recorded_at: None, stream, expected, events: ids.map(event).collect() }
 }
 
 fn body() -> Bytes {
