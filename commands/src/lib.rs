@@ -5,6 +5,7 @@
 //! spawns the loops, and the simulation drives the very same values from a seed.
 
 pub mod codec;
+pub mod copy;
 pub mod desk;
 mod lane;
 pub mod request;

@@ -9,6 +9,8 @@ mod client;
 mod config;
 mod demo;
 pub mod import;
+mod log;
+pub mod progress;
 mod serve;
 mod token;
 
@@ -36,6 +38,7 @@ Examples:
   export CARTULARY_TOKEN=$(cartulary token --role operator --data shop)
   cartulary import --orders orders.csv.gz            replay a retailer's year
   cartulary bench --skus 1                           a flash sale
+  cartulary log copy --data shop --to fleet.toml     from a laptop's files to a fleet's servers
 
 Settings come from --config FILE (TOML), then CARTULARY_* variables, then --set NAME=VALUE, then flags.
 What is logged: CARTULARY_LOG, e.g. info or gateway=debug.
@@ -58,6 +61,8 @@ enum Command {
     Bench(bench::Args),
     /// Issues a token that the shop in a folder accepts.
     Token(token::Args),
+    /// Moves a shop's log, and its members' keys, to other engines.
+    Log(log::Args),
     /// Shows what is set, and by whom.
     Config(config::Args),
 }
@@ -104,6 +109,15 @@ impl Settings {
     fn validated(&self) -> Result<Config, ConfigError> {
         self.layers()?.validate()
     }
+
+    /// The configuration of another shop than the one that the environment speaks of.
+    fn apart(&self) -> Result<Config, ConfigError> {
+        let layers = self.config.iter().try_fold(Layers::default(), |layers, path| layers.file(path))?;
+        match &self.data {
+            Some(data) => layers.set_text("data", &data.to_string_lossy())?.validate(),
+            None => layers.validate(),
+        }
+    }
 }
 
 /// Why a command did not do what it should.
@@ -124,6 +138,12 @@ pub enum Error {
     /// The signing key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// An engine does not open.
+    #[error(transparent)]
+    Engine(#[from] app::engines::Error),
+    /// The copy did not come to its end.
+    #[error("the copy did not come to its end; begin it again to go on")]
+    Copy(#[from] commands::copy::Error),
     /// The import did not come to its end.
     #[error(transparent)]
     Import(#[from] import::Error),
@@ -141,7 +161,14 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => 2,
-            Self::Start(_) | Self::Fallen(_) | Self::Key(_) | Self::Import(_) | Self::Shop(_) | Self::System(_) => 1,
+            Self::Start(_)
+            | Self::Fallen(_)
+            | Self::Key(_)
+            | Self::Engine(_)
+            | Self::Copy(_)
+            | Self::Import(_)
+            | Self::Shop(_)
+            | Self::System(_) => 1,
         }
     }
 }
@@ -157,6 +184,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Import(args) => import::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Token(args) => token::run(&args),
+        Command::Log(args) => log::run(args).await,
         Command::Config(args) => config::run(&args),
     }
 }

@@ -21,6 +21,8 @@ use crate::{
 
 const FIND: &str = "SELECT key FROM cartulary.keys WHERE member = $1";
 const MAKE: &str = "INSERT INTO cartulary.keys(member, key) VALUES ($1, $2) ON CONFLICT (member) DO NOTHING";
+const PAGE: &str =
+    "SELECT key, member FROM cartulary.keys WHERE $1::uuid IS NULL OR member > $1 ORDER BY member LIMIT $2";
 const FORGET: &str = "
     INSERT INTO cartulary.keys AS k (member, forgotten_at) VALUES ($1, now())
     ON CONFLICT (member) DO UPDATE SET key = NULL, forgotten_at = coalesce(k.forgotten_at, now())";
@@ -77,7 +79,7 @@ impl Keys for PostgresKeys {
         };
         match known {
             Some(Known::Key(key)) => Ok(key),
-            Some(Known::Forgotten) => Err(Error(format!("member {member} was forgotten"))),
+            Some(Known::Forgotten) => Err(Error::forgotten(member)),
             None => Err(Error(format!("the key of member {member} was not kept"))),
         }
     }
@@ -92,6 +94,28 @@ impl Keys for PostgresKeys {
     async fn forget(&self, member: Uuid) -> Result<(), Error> {
         self.change(FORGET, &[&member]).await?;
         self.change(CLEAR, &[]).await
+    }
+
+    async fn page(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<(Uuid, Option<MemberKey>)>, Error> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.server.query(PAGE, &[&after, &limit], self.patience).await.map_err(failed)?;
+        let member = |row: &Row| {
+            Ok(match known(row)? {
+                Known::Key(key) => (row.get(1), Some(key)),
+                Known::Forgotten => (row.get(1), None),
+            })
+        };
+        rows.iter().map(member).collect()
+    }
+
+    async fn adopt(&self, member: Uuid, key: MemberKey) -> Result<(), Error> {
+        self.change(MAKE, &[&member, &key.0.as_slice()]).await?;
+        match self.find(member).await? {
+            Some(Known::Key(had)) if had == key => Ok(()),
+            Some(Known::Key(_)) => Err(Error::other_key(member)),
+            Some(Known::Forgotten) => Err(Error::forgotten(member)),
+            None => Err(Error(format!("the key of member {member} was not kept"))),
+        }
     }
 }
 

@@ -106,7 +106,7 @@ impl Inner {
         let conn = self.conn();
         let key = match find(&conn, member).map_err(failed)? {
             Some(Known::Key(key)) => key,
-            Some(Known::Forgotten) => return Err(Error(format!("member {member} was forgotten"))),
+            Some(Known::Forgotten) => return Err(Error::forgotten(member)),
             None => {
                 let mut key = MemberKey([0; 32]);
                 getrandom::fill(&mut key.0).map_err(|error| Error(error.to_string()))?;
@@ -116,6 +116,16 @@ impl Inner {
         };
         self.cache().put(member, key.clone());
         Ok(key)
+    }
+
+    fn adopt(&self, member: Uuid, key: &MemberKey) -> Result<(), Error> {
+        let conn = self.conn();
+        match find(&conn, member).map_err(failed)? {
+            None => insert(&conn, member, Some(key)).map_err(failed),
+            Some(Known::Key(had)) if had == *key => Ok(()),
+            Some(Known::Key(_)) => Err(Error::other_key(member)),
+            Some(Known::Forgotten) => Err(Error::forgotten(member)),
+        }
     }
 
     fn forget(&self, member: Uuid) -> Result<(), Error> {
@@ -154,6 +164,14 @@ impl Keys for SqliteKeys {
     async fn forget(&self, member: Uuid) -> Result<(), Error> {
         self.blocking(move |inner| inner.forget(member)).await
     }
+
+    async fn page(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<(Uuid, Option<MemberKey>)>, Error> {
+        self.blocking(move |inner| page(&inner.conn(), after, limit).map_err(failed)).await
+    }
+
+    async fn adopt(&self, member: Uuid, key: MemberKey) -> Result<(), Error> {
+        self.blocking(move |inner| inner.adopt(member, &key)).await
+    }
 }
 
 fn open(path: &Path, limits: &Limits) -> rusqlite::Result<Connection> {
@@ -177,6 +195,18 @@ fn find(conn: &Connection, member: Uuid) -> rusqlite::Result<Option<Known>> {
         Ok(if row.get::<_, bool>(0)? { Known::Forgotten } else { Known::Key(MemberKey(row.get(1)?)) })
     };
     query.query_row([member.as_bytes()], known).optional()
+}
+
+/// Members after one, in the order of their ids.
+fn page(conn: &Connection, after: Option<Uuid>, limit: usize) -> rusqlite::Result<Vec<(Uuid, Option<MemberKey>)>> {
+    let wanted = "SELECT member, forgotten, key FROM keys WHERE ?1 IS NULL OR member > ?1 ORDER BY member LIMIT ?2";
+    let mut query = conn.prepare_cached(wanted)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let known = |row: &rusqlite::Row<'_>| {
+        let key = if row.get(1)? { None } else { Some(MemberKey(row.get(2)?)) };
+        Ok((Uuid::from_bytes(row.get(0)?), key))
+    };
+    query.query_map(params![after.as_ref().map(Uuid::as_bytes), limit], known)?.collect()
 }
 
 /// Adds a member with their key, or as forgotten.

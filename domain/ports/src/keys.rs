@@ -12,7 +12,7 @@ use chacha20poly1305::{
 use uuid::Uuid;
 
 /// A member's secret key.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct MemberKey(pub [u8; 32]);
 
 impl std::fmt::Debug for MemberKey {
@@ -61,6 +61,20 @@ impl MemberKey {
 #[error("the key store failed: {0}")]
 pub struct Error(pub String);
 
+impl Error {
+    /// The member gets no key any more.
+    #[must_use]
+    pub fn forgotten(member: Uuid) -> Self {
+        Self(format!("member {member} was forgotten"))
+    }
+
+    /// The member has a key, and it is another.
+    #[must_use]
+    pub fn other_key(member: Uuid) -> Self {
+        Self(format!("member {member} has another key"))
+    }
+}
+
 /// Every member's key.
 #[async_trait]
 pub trait Keys: Send + Sync + 'static {
@@ -82,4 +96,17 @@ pub trait Keys: Send + Sync + 'static {
     /// # Errors
     /// [`Error`] when it could not be destroyed for certain.
     async fn forget(&self, member: Uuid) -> Result<(), Error>;
+
+    /// Up to `limit` members after `after` (exclusive), in the order of their ids, each with their key, or `None` for one
+    /// who was forgotten. For moving a shop's keys elsewhere.
+    ///
+    /// # Errors
+    /// [`Error`] when they cannot be read.
+    async fn page(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<(Uuid, Option<MemberKey>)>, Error>;
+
+    /// Takes a key that was made elsewhere. A member who has this key already keeps it. When it returns, it is durable.
+    ///
+    /// # Errors
+    /// [`Error`] when it could not be kept, or the member has another key, or was forgotten.
+    async fn adopt(&self, member: Uuid, key: MemberKey) -> Result<(), Error>;
 }

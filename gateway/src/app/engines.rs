@@ -57,7 +57,11 @@ pub async fn log(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Even
     })
 }
 
-async fn keys(config: &Config) -> Result<Arc<dyn Keys>, Error> {
+/// Opens the members' keys.
+///
+/// # Errors
+/// [`Error`] when their engine cannot be reached or used.
+pub async fn keys(config: &Config) -> Result<Arc<dyn Keys>, Error> {
     Ok(match config.engines.keys {
         KeyEngine::Sqlite => {
             let (data, limits) = (config.data.clone(), config.sqlite.log.clone());

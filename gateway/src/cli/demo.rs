@@ -31,9 +31,9 @@ use super::{
     import::{
         self,
         plan::{self, Plan},
-        progress::Progress,
         report::{Report, grouped},
     },
+    progress::Progress,
 };
 use crate::{
     app::{App, Running},

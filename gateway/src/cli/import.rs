@@ -13,7 +13,6 @@ mod journal;
 pub mod matching;
 pub mod names;
 pub mod plan;
-pub mod progress;
 pub mod replay;
 pub mod report;
 pub mod row;
@@ -27,8 +26,8 @@ use std::{
 use domain::ids::OrderId;
 use flate2::bufread::MultiGzDecoder;
 
-use self::{plan::Plan, progress::Progress, report::Report};
-use super::client;
+use self::{plan::Plan, report::Report};
+use super::{client, progress::Progress};
 
 /// What `import` is told.
 #[derive(Debug, clap::Args)]

@@ -16,7 +16,10 @@ use std::{
 
 use domain::ids::MemberId;
 use figures::{Cell, Class, Classified, Figures};
-use gateway::cli::import::{self, Settings, plan::Plan, progress::Progress, report::Report};
+use gateway::cli::{
+    import::{self, Settings, plan::Plan, report::Report},
+    progress::Progress,
+};
 use proto::v1::{self, Role};
 use tests::{say::pence, shop::TestShop};
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::Harness;
-use crate::keys::Keys;
+use crate::keys::{Keys, MemberKey};
 
 /// Everything a key store promises.
 ///
@@ -18,6 +18,7 @@ pub async fn keys(harness: &dyn Harness<dyn Keys>) {
     a_member_has_one_key_for_ever(harness).await;
     racing_first_uses_make_one_key(harness).await;
     forgetting_is_final(harness).await;
+    keys_can_be_moved_elsewhere(harness).await;
 }
 
 const fn member(n: u128) -> Uuid {
@@ -87,4 +88,41 @@ async fn forgetting_is_final(harness: &dyn Harness<dyn Keys>) {
     check(&keys).await;
     let keys = harness.reopen(keys).await;
     check(&keys).await;
+}
+
+async fn keys_can_be_moved_elsewhere(harness: &dyn Harness<dyn Keys>) {
+    let keys = harness.open().await;
+    assert!(page(&keys, None, 10).await.is_empty());
+    let mut made = Vec::new();
+    for n in [7, 3, 5, 1] {
+        made.push((member(n), Some(key(&keys, n).await)));
+    }
+    keys.forget(member(5)).await.expect("a member can be forgotten");
+    made[2].1 = None;
+    made.sort_unstable();
+    assert_eq!(page(&keys, None, 10).await, made, "all of them, in the order of the members");
+    assert_eq!(page(&keys, None, 2).await, made[..2]);
+    assert_eq!(page(&keys, Some(member(2)), 2).await, made[1..3]);
+    assert!(page(&keys, Some(member(7)), 2).await.is_empty());
+
+    let there = harness.open().await;
+    there.forget(member(9)).await.expect("a member can be forgotten");
+    let own = key(&there, 11).await;
+    for (member, key) in &made {
+        if let Some(key) = key {
+            there.adopt(*member, MemberKey(*key)).await.expect("a key can be adopted");
+            there.adopt(*member, MemberKey(*key)).await.expect("and again");
+        }
+    }
+    assert!(there.adopt(member(9), MemberKey([9; 32])).await.is_err(), "who was forgotten stays so");
+    assert!(there.adopt(member(11), MemberKey([9; 32])).await.is_err(), "nobody's key is replaced");
+    let there = harness.reopen(there).await;
+    for (n, wanted) in [(1, made[0].1), (3, made[1].1), (7, made[3].1), (9, None), (11, Some(own))] {
+        assert_eq!(existing(&there, n).await, wanted, "the key of member {n}");
+    }
+}
+
+async fn page(keys: &Arc<dyn Keys>, after: Option<Uuid>, limit: usize) -> Vec<(Uuid, Option<[u8; 32]>)> {
+    let page = keys.page(after, limit).await.expect("keys can be read");
+    page.into_iter().map(|(member, key)| (member, key.map(|key| key.0))).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, Mutex},
 };
 
@@ -52,7 +53,7 @@ impl Keys for MemoryKeys {
             .entry(member)
             .or_insert_with(|| Some(self.derive(member)))
             .clone()
-            .ok_or_else(|| Error(format!("member {member} was forgotten")))
+            .ok_or_else(|| Error::forgotten(member))
     }
 
     async fn existing(&self, member: Uuid) -> Result<Option<MemberKey>, Error> {
@@ -62,5 +63,19 @@ impl Keys for MemoryKeys {
     async fn forget(&self, member: Uuid) -> Result<(), Error> {
         lock(&self.members).insert(member, None);
         Ok(())
+    }
+    async fn page(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<(Uuid, Option<MemberKey>)>, Error> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let members = lock(&self.members);
+        let page = members.range((from, Bound::Unbounded)).take(limit);
+        Ok(page.map(|(member, key)| (*member, key.clone())).collect())
+    }
+
+    async fn adopt(&self, member: Uuid, key: MemberKey) -> Result<(), Error> {
+        match lock(&self.members).entry(member).or_insert_with(|| Some(key.clone())) {
+            Some(had) if *had == key => Ok(()),
+            Some(_) => Err(Error::other_key(member)),
+            None => Err(Error::forgotten(member)),
+        }
     }
 }

@@ -22,10 +22,12 @@ use super::{
     journal::Journal,
     names::Requests,
     plan::{Plan, Task},
-    progress::Progress,
     report::{Report, Verdict},
 };
-use crate::cli::client::{Client, Refusal, ask};
+use crate::cli::{
+    client::{Client, Refusal, ask},
+    progress::Progress,
+};
 
 /// Who sells what the file sells.
 pub const SELLER: &str = "uci-retailer";
@@ -67,14 +69,14 @@ pub async fn replay(plan: &Plan, settings: &Settings, progress: &Progress) -> Re
     let parallel = settings.parallel.max(1);
 
     let begun = Instant::now();
-    progress.begin("listing", plan.products.len() as u64);
+    progress.begin("listing", "rows", plan.products.len() as u64);
     let listed = stream::iter(0..plan.products.len()).map(|product| run.list(product)).buffered(parallel);
     run.ours = listed.try_collect().await?;
     let listing = begun.elapsed();
 
     let begun = Instant::now();
     let count = settings.limit.map_or(plan.tasks.len(), |limit| limit.min(plan.tasks.len()));
-    progress.begin("replaying", plan.tasks[..count].iter().map(|task| task.lines.len() as u64).sum());
+    progress.begin("replaying", "rows", plan.tasks[..count].iter().map(|task| task.lines.len() as u64).sum());
     // Not `buffered`: there one slow task would hold back those that are done behind it.
     let done = stream::iter(0..count).map(|task| run.task(task)).buffer_unordered(parallel);
     let mut verdicts: Vec<(usize, Verdict)> = done.try_collect().await?;

@@ -5,12 +5,12 @@ use std::{io::IsTerminal as _, sync::Mutex, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-use super::report::grouped;
+use super::import::report::grouped;
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// What the bar looks like.
-const BAR: &str = "{prefix:>9} {bar:32.cyan/dim} {human_pos}/{human_len} rows  {per_sec}  {eta} left";
+const BAR: &str = "{prefix:>9} {bar:32.cyan/dim} {human_pos}/{human_len} {msg}  {per_sec}  {eta} left";
 
 /// Tells people on standard error how far it is.
 pub struct Progress {
@@ -25,6 +25,7 @@ enum Shown {
 
 struct Lines {
     what: &'static str,
+    unit: &'static str,
     done: u64,
     total: u64,
     since: Instant,
@@ -47,34 +48,35 @@ impl Progress {
             return Self { shown: Shown::Bar(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))) };
         }
         let now = Instant::now();
-        Self { shown: Shown::Lines(Mutex::new(Lines { what: "", done: 0, total: 0, since: now, next: now })) }
+        Self { shown: Shown::Lines(Mutex::new(Lines { what: "", unit: "", done: 0, total: 0, since: now, next: now })) }
     }
 
-    /// Begins something of this many rows.
-    pub(super) fn begin(&self, what: &'static str, total: u64) {
+    /// Begins something of this many rows, or events, or whatever is counted.
+    pub(super) fn begin(&self, what: &'static str, unit: &'static str, total: u64) {
         match &self.shown {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
                 bar.reset();
                 bar.set_length(total);
                 bar.set_prefix(what);
+                bar.set_message(unit);
             }
             Shown::Lines(lines) => {
                 let now = Instant::now();
-                let fresh = Lines { what, done: 0, total, since: now, next: now + LINE_EVERY };
+                let fresh = Lines { what, unit, done: 0, total, since: now, next: now + LINE_EVERY };
                 *lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
             }
         }
     }
 
-    /// Moves on by so many rows.
-    pub(super) fn advance(&self, rows: u64) {
+    /// Moves on by so many of them.
+    pub(super) fn advance(&self, done: u64) {
         match &self.shown {
             Shown::Nothing => {}
-            Shown::Bar(bar) => bar.inc(rows),
+            Shown::Bar(bar) => bar.inc(done),
             Shown::Lines(lines) => {
                 let mut lines = lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                lines.done += rows;
+                lines.done += done;
                 let now = Instant::now();
                 if now >= lines.next {
                     lines.next = now + LINE_EVERY;
@@ -98,7 +100,8 @@ impl Lines {
         let rate = self.done as f64 / seconds.max(0.001);
         let left = self.total.saturating_sub(self.done) as f64 / rate.max(0.001);
         let [done, total] = [self.done, self.total].map(grouped);
-        format!("{}: {done} of {total} rows, {} rows/s, {left:.0} s left", self.what, grouped(rate as u64))
+        let (what, unit, rate) = (self.what, self.unit, grouped(rate as u64));
+        format!("{what}: {done} of {total} {unit}, {rate} {unit}/s, {left:.0} s left")
     }
 }
 
@@ -109,7 +112,7 @@ mod tests {
     #[test]
     fn the_time_left_is_what_the_rate_so_far_promises() {
         let since = Instant::now();
-        let lines = Lines { what: "replaying", done: 2_000, total: 6_000, since, next: since };
+        let lines = Lines { what: "replaying", unit: "rows", done: 2_000, total: 6_000, since, next: since };
         let line = lines.line(since + Duration::from_secs(4));
         assert_eq!(line, "replaying: 2,000 of 6,000 rows, 500 rows/s, 8 s left");
     }
