@@ -1,11 +1,12 @@
-//! The event store on PostgreSQL, for a fleet: any number of processes append to one log.
+//! The event store and the member keys on PostgreSQL, for a fleet: any number of processes append to one log.
 //!
 //! - In each process one sequencer writes. It drains everything that waits into one call of one function, which is one
 //!   round trip and one commit, and answers all of it when that is durable.
 //! - Between processes an advisory lock that the function takes puts the commits in order; it goes with the
 //!   transaction, after its events can be seen. So positions are dense (1, 2, 3, …), there is no gap after a rollback, and
-//!   no reader ever sees a later event before an earlier one. No lock is ever held across a round trip: a writer that
-//!   is killed or frozen holds up nobody.
+//!   no reader ever sees a later event before an earlier one. The unique keys of positions, revisions and ids would refuse
+//!   a second writer without it, too; with it they wait instead of trying again. No lock is ever held across a round trip:
+//!   a writer that is killed or frozen holds up nobody.
 //! - What the sequencer believes about streams and ids is checked by the function under the lock. If it was wrong,
 //!   nothing is written, it looks the truth up and decides again ([`Limits::rounds_max`]).
 //! - Every call has a deadline of our own: a frozen server makes an append [`ports::store::Error::Unknown`]

@@ -22,6 +22,8 @@ pub struct Limits {
     pub rounds_max: u32,
     /// Connections that read at the same time; further readers wait. Appends have one of their own.
     pub readers_max: usize,
+    /// Connections that read and write members' keys at the same time.
+    pub key_connections_max: usize,
     /// How long making a connection, or waiting for a free one, may take.
     pub connect_max: Duration,
     /// How long an append may wait for its turn, and again how long its transaction may take. A server that has said
@@ -50,6 +52,7 @@ impl Default for Limits {
             stream_bytes_max: 1_000,
             rounds_max: 32,
             readers_max: 8,
+            key_connections_max: 4,
             connect_max: Duration::from_secs(5),
             append_max: Duration::from_secs(5),
             statement_max: Duration::from_secs(4),

@@ -40,7 +40,7 @@ pub async fn prepare(client: &mut Object) -> Result<(), Error> {
         transaction.batch_execute(step).await.map_err(Trouble::Postgres)?;
         let done = "INSERT INTO cartulary.migrations(version) VALUES ($1)";
         transaction.execute(done, &[&version]).await.map_err(Trouble::Postgres)?;
-        tracing::info!(version, "the log's schema was brought forward");
+        tracing::info!(version, "the schema was brought forward");
     }
     transaction.commit().await.map_err(Trouble::Postgres)?;
     Ok(())

@@ -1,5 +1,7 @@
 //! The adapters in memory keep the contracts of their ports.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;

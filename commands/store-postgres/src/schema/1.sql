@@ -30,7 +30,7 @@ ALTER TABLE cartulary.snapshots ALTER COLUMN state SET STORAGE EXTERNAL;
 -- nothing is written, when a stream has another length than expected or an event id is taken.
 --
 -- The lock goes with the transaction, after its events can be seen: so positions have no gaps, and nobody sees a later
--- event before an earlier one. It is no row, because a row that is updated by every write leaves a dead version each time,
+-- event before an earlier one. (The unique keys alone would see to that; but writers would fail instead of waiting.) It is no row, because a row that is updated by every write leaves a dead version each time,
 -- which one long-running query (a dump, a report) keeps alive for all of its time: the writes would wade through them.
 CREATE FUNCTION cartulary.append(
     names text[], lengths bigint[],

@@ -1,19 +1,24 @@
--- The members' keys. Whoever forgets a member empties the key; the row stays, so that nobody gets a second one.
+-- The members' keys. In many small parts, because forgetting a member rewrites the part that held the key: an update alone
+-- would leave the old version in its page.
 
-CREATE TABLE cartulary.keys(
+CREATE TABLE cartulary.member_keys(
     member uuid PRIMARY KEY,
-    key bytea CHECK (octet_length(key) = 32),
+    key bytea CHECK (length(key) = 32),
     forgotten_at timestamptz,
-    CONSTRAINT keys_or_forgotten CHECK ((key IS NULL) = (forgotten_at IS NOT NULL))
-);
+    CHECK ((key IS NULL) = (forgotten_at IS NOT NULL))
+) PARTITION BY HASH (member);
 
--- Every key is 32 random bytes: nothing to compress.
-ALTER TABLE cartulary.keys ALTER COLUMN key SET STORAGE PLAIN;
+DO $$
+BEGIN
+    FOR part IN 0..63 LOOP
+        EXECUTE format(
+            'CREATE TABLE cartulary.member_keys_%s PARTITION OF cartulary.member_keys FOR VALUES WITH (MODULUS 64, REMAINDER %s)',
+            part, part);
+    END LOOP;
+END
+$$;
 
--- Who may read the log may not therefore read the keys.
-REVOKE ALL ON cartulary.keys FROM PUBLIC;
-
-COMMENT ON TABLE cartulary.keys IS 'One secret key per member: what the log says of them in confidence is sealed with it';
-COMMENT ON COLUMN cartulary.keys.member IS 'Whose key it is';
-COMMENT ON COLUMN cartulary.keys.key IS 'The key; null once the member was forgotten';
-COMMENT ON COLUMN cartulary.keys.forgotten_at IS 'When the member was forgotten';
+COMMENT ON TABLE cartulary.member_keys IS 'Each member''s secret key. Never copy this table: whoever is forgotten must be forgotten everywhere';
+COMMENT ON COLUMN cartulary.member_keys.member IS 'The member';
+COMMENT ON COLUMN cartulary.member_keys.key IS 'What the member''s personal data in the log is sealed with; null once forgotten';
+COMMENT ON COLUMN cartulary.member_keys.forgotten_at IS 'When the key was destroyed; the member gets no new one';

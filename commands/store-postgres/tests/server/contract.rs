@@ -1,4 +1,4 @@
-//! The log on a real server keeps the contract of its port.
+//! The log and the keys on a real server keep the contracts of their ports.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,11 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use ports::{
     clock::Clock,
     conformance::{self, Harness},
+    keys::Keys,
     memory::ManualClock,
     store::EventStore,
 };
 use servers::postgres::Postgres;
-use store_postgres::{Limits, PostgresStore};
+use store_postgres::{Limits, PostgresKeys, PostgresStore};
 
 use crate::server;
 
@@ -67,6 +68,19 @@ impl Harness<dyn EventStore> for Databases {
     }
 }
 
+#[async_trait]
+impl Harness<dyn Keys> for Databases {
+    async fn open(&self) -> Arc<dyn Keys> {
+        Arc::new(PostgresKeys::connect(&self.next(), &self.limits).await.unwrap())
+    }
+
+    async fn reopen(&self, adapter: Arc<dyn Keys>) -> Arc<dyn Keys> {
+        drop(adapter);
+        let url = self.newest.lock().unwrap().clone();
+        Arc::new(PostgresKeys::connect(&url, &self.limits).await.unwrap())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_log_keeps_the_contract() {
     let Some(server) = server() else { return };
@@ -79,4 +93,11 @@ async fn the_log_keeps_the_contract_at_the_smallest_limits() {
     let Some(server) = server() else { return };
     let limits = Limits { queue_batches_max: 1, group_events_max: 1, readers_max: 1, ..Limits::default() };
     conformance::event_store(&Databases::new(server, limits)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_keys_keep_the_contract() {
+    let Some(server) = server() else { return };
+    conformance::keys(&Databases::new(server, Limits::default())).await;
+    conformance::keys(&Databases::new(server, Limits { key_connections_max: 1, ..Limits::default() })).await;
 }

@@ -1,11 +1,10 @@
 //! The log on a real PostgreSQL: the port's contract, the tables, several processes that are killed, a server that freezes
 //! and crashes.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
 mod contract;
-mod keys;
 mod outages;
 mod processes;
 mod tables;

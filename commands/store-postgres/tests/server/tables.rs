@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use ports::{
+    keys::Keys,
     memory::ManualClock,
     store::{Error, EventStore, NewEvent, Position, Snapshot},
 };
-use store_postgres::{Limits, PostgresStore};
+use store_postgres::{Limits, PostgresKeys, PostgresStore};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -137,7 +138,54 @@ async fn processes_that_start_together_make_the_tables_once() {
         start.unwrap();
     }
     let steps = audit::with(&url, |client| client.query("SELECT FROM cartulary.migrations", &[]).unwrap().len());
-    assert_eq!(steps, 2);
+    assert_eq!(steps, 2, "each step was done once");
+}
+
+/// A database as the first release left it.
+#[tokio::test]
+async fn older_tables_are_brought_forward_with_what_they_hold() {
+    let Some(server) = server() else { return };
+    let url = server.fresh_database().unwrap();
+    drop(with_events(&url, 3).await);
+    run(&url, "DROP TABLE cartulary.member_keys; DELETE FROM cartulary.migrations WHERE version > 1").unwrap();
+    let store = connect(&url, &Limits::default()).await.unwrap();
+    assert_eq!(store.read_all(Position::START, 9).await.unwrap().len(), 3);
+    run(&url, "SELECT FROM cartulary.member_keys").unwrap();
+}
+
+#[tokio::test]
+async fn no_byte_of_a_forgotten_key_is_left_in_the_tables() {
+    let Some(server) = server() else { return };
+    let url = server.fresh_database().unwrap();
+    let (keys, other) = (
+        PostgresKeys::connect(&url, &Limits::default()).await.unwrap(),
+        PostgresKeys::connect(&url, &Limits::default()).await.unwrap(),
+    );
+    let mut made = Vec::new();
+    for n in 0..300 {
+        made.push(keys.key(Uuid::from_u128(n)).await.unwrap().0);
+    }
+    // The files themselves, as they are on the disk.
+    let files = || {
+        audit::with(&url, |client| {
+            client.batch_execute("CHECKPOINT").unwrap();
+            let files = "SELECT pg_read_binary_file(pg_relation_filepath(c.oid)) FROM pg_class c \
+                         WHERE c.relnamespace = 'cartulary'::regnamespace AND c.relkind IN ('r', 'i') \
+                         AND c.relname LIKE 'member_keys%'";
+            let files = client.query(files, &[]).unwrap();
+            files.iter().flat_map(|row| row.get::<_, Vec<u8>>(0)).collect::<Vec<u8>>()
+        })
+    };
+    // Any eight bytes of a key would be as telling as the whole.
+    let left = |key: &[u8; 32], files: &[u8]| key.chunks(8).any(|part| files.windows(8).any(|window| window == part));
+    assert!(left(&made[5], &files()), "a key that is in use is in the files");
+    for n in [5, 100, 299] {
+        keys.forget(Uuid::from_u128(n)).await.unwrap();
+        assert!(other.existing(Uuid::from_u128(n)).await.unwrap().is_none(), "no other process has it any more");
+    }
+    let files = files();
+    assert!(![5, 100, 299].iter().any(|&n| left(&made[n], &files)));
+    assert!(left(&made[6], &files));
 }
 
 #[tokio::test]
