@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store-postgres", &["ports"]),
     ("sandbox", &["ports"]),
     ("views-sqlite", &["ports"]),
+    ("views-postgres", &["ports"]),
     ("servers", &[]),
 ];
 /// Crates at the rim, which may use everything.

@@ -1,0 +1,27 @@
+//! View rows on PostgreSQL, for a fleet: workers fold, gateways read, each in its own process.
+//!
+//! Everything is in the schema `cartulary_views`. A view has two tables of its own, named after it: `orders.3:rows` and
+//! `orders.3:entries`, so that dropping one is a matter of a moment and leaves nothing to vacuum, and a checkpoint in
+//! `views`. A commit is one transaction: rows, entries and checkpoint together; which worker moves a view is settled by
+//! a lock on its checkpoint. It is not synced at once, because the log can fold it again: after a crash of the server
+//! the views stand at an earlier commit, whole.
+//!
+//! For people with psql each view is also an SQL view under its own name, the row as `jsonb`:
+//! `SELECT row ->> 'state', count(*) FROM cartulary_views."orders.3" GROUP BY 1`.
+//!
+//! Connections are not encrypted: a URL with `sslmode=require` is refused rather than ignored. Across an untrusted network
+//! put the server behind a tunnel or a proxy that speaks TLS.
+
+mod commit;
+mod error;
+mod limits;
+mod names;
+mod query;
+mod schema;
+mod server;
+mod store;
+mod wire;
+
+pub use error::Error;
+pub use limits::Limits;
+pub use store::PostgresViews;

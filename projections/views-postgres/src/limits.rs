@@ -1,0 +1,33 @@
+//! Every bound of the view store, by name.
+
+use std::time::Duration;
+
+/// The view store's bounds. The defaults suit a shop whose server is near; the reason stands at each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections that read at the same time; further readers wait.
+    pub readers_max: usize,
+    /// Connections that commit at the same time: views that are folded side by side do not wait for each other.
+    pub writers_max: usize,
+    /// Rows that change in one statement of a commit: it bounds the size of a message.
+    pub statement_rows_max: usize,
+    /// How long making a connection, or waiting for a free one, may take.
+    pub connect_max: Duration,
+    /// How long a commit may take, waiting for another worker's included.
+    pub commit_max: Duration,
+    /// How long a query may take.
+    pub read_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            readers_max: 8,
+            writers_max: 4,
+            statement_rows_max: 5_000,
+            connect_max: Duration::from_secs(5),
+            commit_max: Duration::from_secs(60),
+            read_max: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The view store over its connections.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use deadpool_postgres::Object;
+use ports::{
+    store::Position,
+    views::{Entry, Error, Key, Range, ViewCommit, ViewStore},
+};
+use tokio::time::timeout;
+
+use crate::{
+    Limits,
+    commit::{self, Failure},
+    error::Trouble,
+    query, schema,
+    server::{self, Server},
+};
+
+/// The view store on a PostgreSQL server.
+pub struct PostgresViews {
+    readers: Server,
+    writers: Server,
+    limits: Limits,
+}
+
+impl PostgresViews {
+    /// Connects to a database by its URL (`postgres://user:password@host:port/database`, several hosts and the
+    /// parameters of `libpq` are understood), and makes its tables if need be or brings them forward.
+    ///
+    /// # Errors
+    /// [`crate::Error`] when the server cannot be reached within [`Limits::connect_max`], or its tables are a newer
+    /// program's.
+    pub async fn connect(url: &str, limits: &Limits) -> Result<Self, crate::Error> {
+        let config = server::config(url, limits)?;
+        let readers = Server::new(config.clone(), limits.readers_max, limits.read_max, limits)?;
+        let writers = Server::new(config, limits.writers_max, limits.commit_max, limits)?;
+        schema::prepare(&mut writers.client().await?).await?;
+        Ok(Self { readers, writers, limits: limits.clone() })
+    }
+
+    /// What came of a write within the deadline; a connection that is of no more use goes.
+    fn finish(
+        &self,
+        client: Object,
+        done: Result<Result<(), Failure>, tokio::time::error::Elapsed>,
+    ) -> Result<(), Error> {
+        let failure = match done {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(failure)) => failure,
+            Err(_elapsed) => Trouble::Late(self.limits.commit_max).into(),
+        };
+        match failure {
+            Failure::Port(error) => Err(error),
+            Failure::Server(trouble) => {
+                if trouble.is_disconnected() {
+                    drop(Object::take(client));
+                }
+                Err(trouble.into())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PostgresViews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PostgresViews(…)")
+    }
+}
+
+#[async_trait]
+impl ViewStore for PostgresViews {
+    async fn position(&self, view: &str) -> Result<Position, Error> {
+        query::position(&self.readers, view).await
+    }
+
+    async fn commit(&self, commits: Vec<ViewCommit>) -> Result<(), Error> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let mut client = self.writers.client().await?;
+        let work = commit::commit(&mut client, &commits, self.limits.statement_rows_max);
+        let done = timeout(self.limits.commit_max, work).await;
+        self.finish(client, done)
+    }
+
+    async fn get_many(&self, view: &str, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+        query::get_many(&self.readers, view, keys).await
+    }
+
+    async fn range(&self, range: Range) -> Result<Vec<Entry>, Error> {
+        query::range(&self.readers, &range).await
+    }
+
+    async fn drop_view(&self, view: &str) -> Result<(), Error> {
+        let mut client = self.writers.client().await?;
+        let done = timeout(self.limits.commit_max, commit::drop_view(&mut client, view)).await;
+        self.finish(client, done)
+    }
+}
