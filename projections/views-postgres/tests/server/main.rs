@@ -1,6 +1,6 @@
 //! Views on a real PostgreSQL: the port's contract, a server that freezes and crashes, and what people read.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod contract;
 mod outages;
