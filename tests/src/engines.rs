@@ -31,6 +31,6 @@ pub fn database() -> Option<String> {
 
 /// Keeps everything of a shop in a database.
 pub fn on_postgres(config: &mut Config, url: &str) {
-    config.engines = Engines { log: LogEngine::Postgres, views: ViewEngine::Sqlite, keys: KeyEngine::Postgres };
+    config.engines = Engines { log: LogEngine::Postgres, views: ViewEngine::Postgres, keys: KeyEngine::Postgres };
     config.postgres.address = Some(Address::typed(url.to_owned()));
 }

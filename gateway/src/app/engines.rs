@@ -6,6 +6,7 @@ use ports::{clock::Clock, keys::Keys, store::EventStore, views::ViewStore};
 use store_postgres::{PostgresKeys, PostgresStore};
 use store_sqlite::{SqliteKeys, SqliteStore};
 use tokio::task::JoinError;
+use views_postgres::PostgresViews;
 use views_sqlite::SqliteViews;
 
 use crate::config::{Config, KeyEngine, LogEngine, ViewEngine};
@@ -22,6 +23,9 @@ pub enum Error {
     /// The log or the keys on PostgreSQL do not open.
     #[error("the log or the keys on PostgreSQL do not open")]
     Postgres(#[from] store_postgres::Error),
+    /// The views on PostgreSQL do not open.
+    #[error("the views on PostgreSQL do not open")]
+    PostgresViews(#[from] views_postgres::Error),
     /// The thread that opened files has panicked.
     #[error("opening the files failed")]
     Opening(#[from] JoinError),
@@ -77,6 +81,7 @@ async fn rows(config: &Config) -> Result<Arc<dyn ViewStore>, Error> {
             let (data, limits) = (config.data.clone(), config.sqlite.views.clone());
             Arc::new(blocking(move || SqliteViews::open(&data, &limits)).await?)
         }
+        ViewEngine::Postgres => Arc::new(PostgresViews::connect(config.postgres.url(), &config.postgres.views).await?),
     })
 }
 

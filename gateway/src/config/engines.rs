@@ -21,6 +21,8 @@ pub enum LogEngine {
 pub enum ViewEngine {
     /// A file in the shop's folder.
     Sqlite,
+    /// A PostgreSQL server; any number of processes read it.
+    Postgres,
 }
 
 /// What keeps the members' keys.
@@ -57,9 +59,11 @@ impl Engines {
     /// Which setting, if any, asks for a server.
     pub(super) fn uses(self, server: Server) -> Option<&'static str> {
         let wishes = match server {
-            Server::Postgres => {
-                [(self.log == LogEngine::Postgres, "engines.log"), (self.keys == KeyEngine::Postgres, "engines.keys")]
-            }
+            Server::Postgres => [
+                (self.log == LogEngine::Postgres, "engines.log"),
+                (self.keys == KeyEngine::Postgres, "engines.keys"),
+                (self.views == ViewEngine::Postgres, "engines.views"),
+            ],
         };
         wishes.into_iter().find_map(|(uses, setting)| uses.then_some(setting))
     }
@@ -81,6 +85,8 @@ pub struct Postgres {
     pub address: Option<Address>,
     /// As the event store.
     pub log: store_postgres::Limits,
+    /// As the view store.
+    pub views: views_postgres::Limits,
 }
 
 impl Postgres {

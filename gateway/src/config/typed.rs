@@ -144,11 +144,21 @@ section! { PostgresLog as store_postgres::Limits {
     stream_bytes_max: Count,
     rounds_max: Count32,
     readers_max: Count,
+    key_connections_max: Count,
     connect_max: Span,
     append_max: Span,
     statement_max: Span,
     read_max: Span,
     poll_every: Span,
+} }
+
+section! { PostgresViews as views_postgres::Limits {
+    readers_max: Count,
+    writers_max: Count,
+    statement_rows_max: Count,
+    connect_max: Span,
+    commit_max: Span,
+    read_max: Span,
 } }
 
 section! { Engine as projections::engine::Limits {
@@ -197,6 +207,7 @@ struct TypedPostgres {
     url: Option<String>,
     url_file: Option<PathBuf>,
     log: PostgresLog,
+    views: PostgresViews,
 }
 
 /// Which engine keeps what.
@@ -287,11 +298,12 @@ impl Typed {
             return Err(refuse("roles", "must name the gateway: the other roles do not run without it yet"));
         }
         let engines = self.engines.chosen(base.engines);
-        let TypedPostgres { url, url_file, log } = self.postgres;
+        let TypedPostgres { url, url_file, log, views } = self.postgres;
         let wanted = engines.uses(Server::Postgres);
         let postgres = Postgres {
             address: address("postgres", url, url_file, wanted)?,
             log: log.over("postgres.log", base.postgres.log)?,
+            views: views.over("postgres.views", base.postgres.views)?,
         };
         let tokens = self.tokens.over("tokens", base.limits.tokens.clone())?;
         Ok(Config {
@@ -341,6 +353,7 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
     SqliteViews::show("sqlite.views", &config.sqlite.views, &mut shown);
     shown.extend(config.postgres.address.as_ref().map(|address| address.shown("postgres")));
     PostgresLog::show("postgres.log", &config.postgres.log, &mut shown);
+    PostgresViews::show("postgres.views", &config.postgres.views, &mut shown);
     Engine::show("engine", &config.engine, &mut shown);
     Partner::show("sandbox.payments", &config.payments, &mut shown);
     Partner::show("sandbox.carrier", &config.carrier, &mut shown);
