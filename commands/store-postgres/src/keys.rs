@@ -5,9 +5,11 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use deadpool_postgres::Object;
+use futures::{SinkExt as _, TryStreamExt as _};
 use ports::keys::{Error, Keys, MemberKey};
-use tokio::time::timeout;
+use tokio::{pin, time::timeout};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -22,6 +24,8 @@ const FIND: &str = "SELECT key FROM cartulary.member_keys WHERE member = $1";
 const MAKE: &str = "INSERT INTO cartulary.member_keys(member, key) VALUES ($1, $2) ON CONFLICT (member) DO NOTHING";
 const PAGE: &str = "
     SELECT key, member FROM cartulary.member_keys WHERE $1::uuid IS NULL OR member > $1 ORDER BY member LIMIT $2";
+/// One forgets at a time: two that rewrite the same part would wait for each other in a circle.
+const TURN: &str = "SELECT pg_advisory_xact_lock(4846791580151137098)";
 const FORGET: &str = "
     INSERT INTO cartulary.member_keys(member, forgotten_at) VALUES ($1, now())
     ON CONFLICT (member) DO UPDATE SET key = NULL, forgotten_at = coalesce(member_keys.forgotten_at, now())
@@ -40,7 +44,8 @@ pub struct PostgresKeys {
 
 impl PostgresKeys {
     /// Connects to a database by its URL, as [`crate::PostgresStore::connect`] does; it may be the log's or another.
-    /// Forgetting needs the right to vacuum the tables: their owner has it.
+    /// Forgetting
+    /// needs the right to truncate the tables: their owner has it.
     ///
     /// # Errors
     /// [`crate::Error`] when the server cannot be reached within [`Limits::connect_max`], or its tables are a newer
@@ -48,7 +53,7 @@ impl PostgresKeys {
     pub async fn connect(url: &str, limits: &Limits) -> Result<Self, crate::Error> {
         let config = server::config(url, limits)?;
         let server = Server::new(config, limits.key_connections_max, limits.read_max, limits)?;
-        schema::prepare(&mut server.client().await?).await?;
+        schema::prepare(&mut server.client().await?, limits.migrate_max).await?;
         Ok(Self { server, limits: limits.clone() })
     }
 
@@ -89,18 +94,16 @@ impl Keys for PostgresKeys {
     }
 
     async fn forget(&self, member: Uuid) -> Result<(), Error> {
-        let rows = self.server.query(FORGET, &[&member], self.limits.read_max).await.map_err(failed)?;
-        let part: String = rows.first().map(|row| row.get(0)).ok_or_else(|| Error("nothing was forgotten".into()))?;
-        let client = self.server.client().await.map_err(failed)?;
-        // A statement of its own: it cannot be part of a transaction. The name is the server's own, quoted if need be.
-        let rewrite = format!("VACUUM (FULL) {part}");
-        match timeout(self.limits.read_max, client.batch_execute(&rewrite)).await {
-            Ok(rewritten) => rewritten.map_err(|error| failed(Trouble::Postgres(error))),
-            Err(_elapsed) => {
-                drop(Object::take(client));
-                Err(failed(Trouble::Late(self.limits.read_max)))
-            }
+        let mut client = self.server.client().await.map_err(failed)?;
+        let trouble = match timeout(self.limits.read_max, forget(&mut client, member)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => Trouble::Postgres(error),
+            Err(_elapsed) => Trouble::Late(self.limits.read_max),
+        };
+        if trouble.is_disconnected() {
+            drop(Object::take(client));
         }
+        Err(failed(trouble))
     }
 
     async fn page(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<(Uuid, Option<MemberKey>)>, Error> {
@@ -128,6 +131,27 @@ fn known(row: &Row, member: Uuid) -> Result<Option<MemberKey>, Error> {
     let Some(key) = row.get::<_, Option<&[u8]>>(0) else { return Ok(None) };
     let key = key.try_into().map_err(|_| Error(format!("the key of member {member} is damaged")))?;
     Ok(Some(MemberKey(key)))
+}
+
+/// Marks the member as forgotten, and writes the part of the table that held the key anew, without it: the old file goes
+/// with the commit. `VACUUM` would not do: it keeps what some older snapshot, of whatever kind, might still see.
+async fn forget(client: &mut Object, member: Uuid) -> Result<(), tokio_postgres::Error> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(TURN).await?;
+    let row = transaction.query_one(&transaction.prepare_cached(FORGET).await?, &[&member]).await?;
+    // The server's own name for it, quoted if need be.
+    let part: &str = row.get(0);
+    transaction.batch_execute(&format!("LOCK TABLE {part}")).await?;
+    let rows: Vec<Bytes> = transaction.copy_out(&format!("COPY {part} TO STDOUT")).await?.try_collect().await?;
+    transaction.batch_execute(&format!("TRUNCATE {part}")).await?;
+    // Frozen rows are there for everybody, also for a query that began before.
+    let sink = transaction.copy_in(&format!("COPY {part} FROM STDIN (FREEZE)")).await?;
+    pin!(sink);
+    for row in rows {
+        sink.feed(row).await?;
+    }
+    sink.finish().await?;
+    transaction.commit().await
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]

@@ -34,6 +34,9 @@ pub struct Limits {
     pub statement_max: Duration,
     /// How long reading a page may take.
     pub read_max: Duration,
+    /// How long bringing the tables forward may take, waiting for another process that does so included. Later steps may
+    /// have to build an index over the whole log.
+    pub migrate_max: Duration,
     /// How often the log is looked at while somebody waits for an event from another process. A look takes
     /// the server about 20 µs.
     pub poll_every: Duration,
@@ -57,6 +60,7 @@ impl Default for Limits {
             append_max: Duration::from_secs(5),
             statement_max: Duration::from_secs(4),
             read_max: Duration::from_secs(30),
+            migrate_max: Duration::from_secs(3_600),
             poll_every: Duration::from_millis(10),
         }
     }

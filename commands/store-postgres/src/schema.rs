@@ -1,6 +1,9 @@
 //! The tables: made and brought forward at start, one step after the other, by one process at a time.
 
+use std::time::Duration;
+
 use deadpool_postgres::Object;
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
 use crate::error::{Error, Trouble};
@@ -21,11 +24,21 @@ fn known() -> i64 {
 }
 
 /// Brings the tables to this program's schema. Needs no right to do so where they have it already.
-pub async fn prepare(client: &mut Object) -> Result<(), Error> {
+pub async fn prepare(client: &mut Object, migrate_max: Duration) -> Result<(), Error> {
+    match timeout(migrate_max, forward(client, migrate_max)).await {
+        Ok(done) => done,
+        Err(_elapsed) => Err(Trouble::Late(migrate_max).into()),
+    }
+}
+
+async fn forward(client: &mut Object, migrate_max: Duration) -> Result<(), Error> {
     if found(client).await? == Some(known()) {
         return Ok(());
     }
     let transaction = client.transaction().await.map_err(Trouble::Postgres)?;
+    // The session's own limit is meant for other statements.
+    let patience = format!("SET LOCAL statement_timeout = {}", migrate_max.as_millis());
+    transaction.batch_execute(&patience).await.map_err(Trouble::Postgres)?;
     // Processes that start together take turns; all but the first find everything done.
     transaction.batch_execute("SELECT pg_advisory_xact_lock(4846791580151137096)").await.map_err(Trouble::Postgres)?;
     let found = match found(transaction.client()).await? {

@@ -45,7 +45,8 @@ impl PostgresStore {
         let config = server::config(url, limits)?;
         let writer = Server::new(config.clone(), 1, limits.statement_max, limits)?;
         let readers = Server::new(config, limits.readers_max, limits.read_max, limits)?;
-        schema::prepare(&mut writer.client().await?).await?;
+        schema::prepare(&mut writer.client().await?, limits.migrate_max).await?;
+        warn_of_amnesia(&readers, limits).await?;
         let rows = readers.query(read::HEAD, &[], limits.read_max).await?;
         let head = Arc::new(watch::Sender::new(read::head(&rows)));
         let (queue, jobs) = mpsc::channel(limits.queue_batches_max.max(1));
@@ -99,6 +100,15 @@ impl PostgresStore {
         });
         Ok(newest)
     }
+}
+
+/// A server that does not sync its disk breaks the store's first promise; a test may want that, a shop does not.
+async fn warn_of_amnesia(readers: &Server, limits: &Limits) -> Result<(), crate::Error> {
+    let rows = readers.query("SELECT current_setting('fsync')", &[], limits.read_max).await?;
+    if rows.first().is_some_and(|row| row.get::<_, &str>(0) == "off") {
+        tracing::warn!("PostgreSQL runs with fsync=off: what it acknowledges may be lost with its machine");
+    }
+    Ok(())
 }
 
 impl fmt::Debug for PostgresStore {

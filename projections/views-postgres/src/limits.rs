@@ -15,6 +15,8 @@ pub struct Limits {
     pub connect_max: Duration,
     /// How long a commit may take, waiting for another worker's included.
     pub commit_max: Duration,
+    /// How long bringing the tables forward may take, waiting for another process that does so included.
+    pub migrate_max: Duration,
     /// How long a query may take.
     pub read_max: Duration,
 }
@@ -27,6 +29,7 @@ impl Default for Limits {
             statement_rows_max: 5_000,
             connect_max: Duration::from_secs(5),
             commit_max: Duration::from_secs(60),
+            migrate_max: Duration::from_secs(3_600),
             read_max: Duration::from_secs(10),
         }
     }

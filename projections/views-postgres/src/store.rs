@@ -37,7 +37,7 @@ impl PostgresViews {
         let config = server::config(url, limits)?;
         let readers = Server::new(config.clone(), limits.readers_max, limits.read_max, limits)?;
         let writers = Server::new(config, limits.writers_max, limits.commit_max, limits)?;
-        schema::prepare(&mut writers.client().await?).await?;
+        schema::prepare(&mut writers.client().await?, limits.migrate_max).await?;
         Ok(Self { readers, writers, limits: limits.clone() })
     }
 

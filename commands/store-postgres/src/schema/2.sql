@@ -1,5 +1,5 @@
--- The members' keys. In many small parts, because forgetting a member rewrites the part that held the key: an update alone
--- would leave the old version in its page.
+-- The members' keys. In many small parts, because forgetting a member writes the part that held the key anew: an update
+-- alone would leave the old version in its page.
 
 CREATE TABLE cartulary.member_keys(
     member uuid PRIMARY KEY,
@@ -10,9 +10,9 @@ CREATE TABLE cartulary.member_keys(
 
 DO $$
 BEGIN
-    FOR part IN 0..63 LOOP
+    FOR part IN 0..15 LOOP
         EXECUTE format(
-            'CREATE TABLE cartulary.member_keys_%s PARTITION OF cartulary.member_keys FOR VALUES WITH (MODULUS 64, REMAINDER %s)',
+            'CREATE TABLE cartulary.member_keys_%s PARTITION OF cartulary.member_keys FOR VALUES WITH (MODULUS 16, REMAINDER %s)',
             part, part);
     END LOOP;
 END

@@ -1,4 +1,4 @@
-//! Several processes on one log: four write, three read, and one of the writers is killed again and again.
+//! Several processes on one log: four write, three read, one of the writers is killed again and again, another frozen.
 //!
 //! The processes are this program, run a second time to run one "test" that does nothing otherwise.
 
@@ -74,6 +74,11 @@ impl Role {
         heard
     }
 
+    fn signal(&self, signal: &str) {
+        let told = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
+        assert!(told.unwrap().success(), "it has ended");
+    }
+
     /// Kills it; what it had said.
     fn kill(mut self, word: &str) -> Vec<String> {
         self.child.kill().unwrap();
@@ -103,7 +108,12 @@ fn writers_are_killed_and_no_reader_ever_skips() {
         told.extend((0..=kill * 5).filter_map(|_| victim.hear("ACK")));
         told.extend(victim.kill("ACK"));
     }
+    // A frozen writer holds up nobody.
+    let frozen = writers.remove(1);
+    frozen.signal("STOP");
     told.extend(writers.into_iter().flat_map(|writer| writer.finish("ACK")));
+    frozen.signal("CONT");
+    told.extend(frozen.finish("ACK"));
     assert!(told.len() as u128 >= WRITERS, "acknowledged: {}", told.len());
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let store = connect(&url, &Limits::default()).await.unwrap();

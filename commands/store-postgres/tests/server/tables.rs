@@ -1,7 +1,7 @@
 //! What the tables promise beyond the port: damage is seen, they only grow, a newer program's are left alone, people can
 //! read them, and nobody's mistake harms a neighbour.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +14,7 @@ use store_postgres::{Limits, PostgresKeys, PostgresStore};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::{append, audit, connect, event, server};
+use crate::{SOON, append, audit, connect, event, server};
 
 fn run(url: &str, sql: &str) -> Result<(), String> {
     audit::with(url, |client| {
@@ -235,6 +235,33 @@ async fn what_can_never_be_written_fails_by_itself() {
         }
     }
     assert_eq!(audit::audit(&url).len(), 48);
+}
+
+/// Somebody holds the log's lock and never lets go: the server gives up waiting before we do, and so for certain.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_waits_in_vain_for_the_log_has_written_nothing() {
+    let Some(server) = server() else { return };
+    let url = server.fresh_database().unwrap();
+    let limits = Limits { statement_max: Duration::from_millis(200), append_max: SOON, ..Limits::default() };
+    let store = connect(&url, &limits).await.unwrap();
+    let held = "BEGIN; SELECT cartulary.append('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', now());";
+    let mut holder = std::thread::scope(|scope| {
+        let hold = || {
+            let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+            client.batch_execute(held).unwrap();
+            client
+        };
+        scope.spawn(hold).join().unwrap()
+    });
+    let failed = store.append(vec![append("thing-1", 0, [1])]).await;
+    assert!(matches!(failed, Err(Error::Failed(_))), "{failed:?}");
+    tokio::task::block_in_place(|| std::thread::scope(|scope| scope.spawn(|| holder.batch_execute("COMMIT")).join()))
+        .unwrap()
+        .unwrap();
+    assert_eq!(audit::audit(&url).len(), 0);
+    store.append(vec![append("thing-1", 0, [1])]).await.unwrap()[0].clone().unwrap();
+    // The client's own runtime must not end inside this one.
+    std::thread::spawn(move || drop(holder)).join().unwrap();
 }
 
 #[tokio::test]
