@@ -11,10 +11,12 @@
 //! }
 //! ```
 
+mod bus;
 mod event_store;
 mod keys;
 mod view_store;
 
+pub use bus::bus;
 pub use event_store::event_store;
 pub use keys::keys;
 pub use view_store::view_store;

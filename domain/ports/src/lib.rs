@@ -12,8 +12,10 @@
 //! | [`keys::Keys`] | a key per member, outside the log | `memory`, `store-sqlite` |
 //! | [`payment::PaymentProvider`] | authorize, capture, void, refund | `sandbox` |
 //! | [`carrier::Carrier`] | book a delivery | `sandbox` |
+//! | [`bus::Bus`] | fan-out in the log's order, wake-ups | `memory`, `bus-nats` |
 //! | [`clock::Clock`] | what time it is | `memory`, the gateway's system clock |
 
+pub mod bus;
 pub mod carrier;
 pub mod clock;
 pub mod conformance;

@@ -5,11 +5,13 @@
 //! on the same contents: drop everything that stands above a store, build it anew on a clone, and you have
 //! simulated a crash. `fork` copies the contents instead, for trying two futures of one past.
 
+mod bus;
 mod clock;
 mod keys;
 mod store;
 mod views;
 
+pub use bus::{Failure, MemoryBus};
 pub use clock::ManualClock;
 pub use keys::MemoryKeys;
 pub use store::MemoryStore;

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use ports::{
+    bus::Bus,
     clock::Clock,
     conformance::{self, Harness},
     keys::Keys,
-    memory::{ManualClock, MemoryKeys, MemoryStore, MemoryViews},
+    memory::{ManualClock, MemoryBus, MemoryKeys, MemoryStore, MemoryViews},
     store::EventStore,
     views::ViewStore,
 };
@@ -61,6 +62,17 @@ impl Harness<dyn Keys> for Memory {
     }
 }
 
+#[async_trait]
+impl Harness<dyn Bus> for Memory {
+    async fn open(&self) -> Arc<dyn Bus> {
+        Arc::new(MemoryBus::new())
+    }
+
+    async fn reopen(&self, adapter: Arc<dyn Bus>) -> Arc<dyn Bus> {
+        adapter
+    }
+}
+
 /// A clock that runs backward, so that a log which trusted it would show.
 struct Backward(ManualClock);
 
@@ -83,6 +95,11 @@ async fn the_views_in_memory_keep_the_contract() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_keys_in_memory_keep_the_contract() {
     conformance::keys(&Memory).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_bus_in_memory_keeps_the_contract() {
+    conformance::bus(&Memory).await;
 }
 
 #[tokio::test]
