@@ -48,8 +48,8 @@ pub struct Limits {
     pub idle_waits_max: u32,
     /// How many of the bus's messages are compared with the log at a time.
     pub page_messages_max: usize,
-    /// How many events a comparison may remember as not yet seen on the bus (about 50 bytes each); beyond, the oldest
-    /// are taken as missing. Only a bus whose order is not the log's comes near it.
+    /// How many events a comparison remembers as not yet seen on the bus (about 50 bytes each); when there are more, the
+    /// bus is read again for the rest of the log. Only a bus that lacks so many comes near it.
     pub unseen_events_max: usize,
 }
 

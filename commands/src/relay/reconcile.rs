@@ -2,7 +2,7 @@
 //!
 //! The bus is read once from its beginning, in its own order, and the log beside it. An event that the log has shown and
 //! the bus has not yet is remembered until it comes; since the bus's order is the log's, hardly any are at a time.
-//! Those that never come are missing. They are published behind everything else, each naming how far the bus held the log,
+//! Those that never come are missing; should they be too many to remember, the log is compared part by part. They are published behind everything else, each naming how far the bus held the log,
 //! so a filled gap does not set the bus back.
 
 use std::collections::BTreeMap;
@@ -35,16 +35,20 @@ pub struct Report {
     pub expired: u64,
 }
 
-/// One comparison.
+/// One comparison of a part of the log with the whole bus.
 struct Comparison {
-    /// How far the log was read.
+    /// Where the part begins; what lies before is compared.
+    from: Position,
+    /// How far the log was read: at the end, where the part ends.
     read: Position,
-    /// How far the log is compared.
+    /// Where the log's last part ends.
     end: Position,
-    /// Events of the log that have not been seen on the bus.
+    /// Events of the part that have not been seen on the bus.
     unseen: BTreeMap<Position, Uuid>,
-    /// Events recorded before this have expired.
-    horizon: Option<Timestamp>,
+    /// The part ends here: as many are unseen as may be.
+    full: bool,
+    /// The first message that belongs to a later part.
+    later: Option<u64>,
     report: Report,
 }
 
@@ -62,86 +66,83 @@ impl Relay {
         // The end first: it keeps the log's order, which filled gaps do not.
         let head = self.store.head().await?;
         while self.position < head && self.publish_next().await? {}
-        let mut comparison = Comparison {
-            read: Position::START,
-            end: self.position,
-            unseen: BTreeMap::new(),
-            horizon: keeps.and_then(|keeps| now.checked_sub(keeps).ok()),
-            report: Report { appended: self.status.borrow().published - before, ..Report::default() },
-        };
-        self.compare(&mut comparison).await?;
-        self.checkpoint().await;
-        Ok(comparison.report)
+        let horizon = keeps.and_then(|keeps| now.checked_sub(keeps).ok());
+        // What this comparison itself publishes lies behind.
+        let last = self.find_tail().await?.sequence;
+        let mut report = Report { appended: self.status.borrow().published - before, ..Report::default() };
+        let (mut from, mut after, end) = (Position::START, 0, self.position);
+        loop {
+            let mut part =
+                Comparison { from, read: from, end, unseen: BTreeMap::new(), full: false, later: None, report };
+            self.compare(&mut part, after, last).await?;
+            self.fill(&mut part, horizon).await?;
+            report = part.report;
+            if part.read >= end {
+                self.checkpoint().await;
+                return Ok(report);
+            }
+            (from, after) = (part.read, part.later.map_or(last, |first| first - 1));
+        }
     }
 
-    async fn compare(&mut self, comparison: &mut Comparison) -> Result<(), Error> {
-        // What this comparison itself publishes lies behind.
-        let end = self.find_tail().await?.sequence;
-        let mut after = 0;
-        while after < end {
+    /// Looks at every message behind `after` up to `last`, and for every event of the part that it meets.
+    async fn compare(&mut self, part: &mut Comparison, mut after: u64, last: u64) -> Result<(), Error> {
+        while after < last {
             let page = self.bus.held(after, self.limits.page_messages_max).await.inspect_err(|_| self.forget_tail())?;
             let mut unmatched = Vec::new();
-            for held in page.held.iter().filter(|held| held.sequence <= end) {
-                while comparison.read < held.position && self.show(comparison).await? {}
-                comparison.report.messages += 1;
-                match comparison.unseen.get(&held.position) {
-                    Some(id) if *id == held.id => {
-                        comparison.unseen.remove(&held.position);
-                    }
-                    _ => unmatched.push(*held),
+            for held in page.held.iter().filter(|held| held.sequence <= last) {
+                // Every message is looked at in the first part, and judged in its own.
+                part.report.messages += u64::from(part.from == Position::START);
+                while part.read < held.position && self.show(part).await? {}
+                if part.full && held.position > part.read {
+                    part.later.get_or_insert(held.sequence);
+                } else if part.unseen.get(&held.position) == Some(&held.id) {
+                    part.unseen.remove(&held.position);
+                } else if held.position > part.from {
+                    unmatched.push(*held);
                 }
-                if comparison.unseen.len() > self.limits.unseen_events_max {
-                    self.fill(comparison, self.limits.unseen_events_max / 2).await?;
-                }
             }
-            self.judge(comparison, &unmatched).await?;
-            match page.next {
-                Some(next) => after = next,
-                None => break,
-            }
+            self.judge(part, &unmatched).await?;
+            after = page.next.unwrap_or(last);
         }
-        while self.show(comparison).await? {
-            if comparison.unseen.len() > self.limits.batch_events_max {
-                self.fill(comparison, 0).await?;
-            }
-        }
-        self.fill(comparison, 0).await
+        while self.show(part).await? {}
+        Ok(())
     }
 
-    /// Reads on in the log; false at the end of the comparison.
-    async fn show(&self, comparison: &mut Comparison) -> Result<bool, Error> {
-        if comparison.read >= comparison.end {
+    /// Reads on in the log; false at the end of the part.
+    async fn show(&self, part: &mut Comparison) -> Result<bool, Error> {
+        part.full |= part.unseen.len() >= self.limits.unseen_events_max;
+        if part.full || part.read >= part.end {
             return Ok(false);
         }
-        let events = self.store.read_all(comparison.read, self.limits.batch_events_max).await?;
-        comparison.read = events.last().map_or(comparison.end, |last| last.position);
-        for event in events.into_iter().filter(|event| event.position <= comparison.end) {
-            comparison.report.events += 1;
-            comparison.unseen.insert(event.position, event.id);
+        let events = self.store.read_all(part.read, self.limits.batch_events_max).await?;
+        part.read = events.last().map_or(part.end, |last| last.position.min(part.end));
+        for event in events.into_iter().filter(|event| event.position <= part.end) {
+            part.report.events += 1;
+            part.unseen.insert(event.position, event.id);
         }
         Ok(true)
     }
 
     /// Tells messages that came twice from those that the log does not have.
-    async fn judge(&self, comparison: &mut Comparison, unmatched: &[Held]) -> Result<(), Error> {
+    async fn judge(&self, part: &mut Comparison, unmatched: &[Held]) -> Result<(), Error> {
         let ids: Vec<Uuid> = unmatched.iter().map(|held| held.id).collect();
         let found = if ids.is_empty() { Vec::new() } else { self.store.find(&ids).await? };
         for (held, found) in unmatched.iter().zip(found) {
             if found.is_some_and(|event| event.position == held.position) {
-                comparison.report.repeats += 1;
+                part.report.repeats += 1;
             } else {
-                comparison.report.strangers += 1;
+                part.report.strangers += 1;
                 tracing::warn!(id = %held.id, position = %held.position, "the bus holds an event the log does not have");
             }
         }
         Ok(())
     }
 
-    /// Publishes what was not seen, but for the newest `keep`.
-    async fn fill(&mut self, comparison: &mut Comparison, keep: usize) -> Result<(), Error> {
-        while comparison.unseen.len() > keep {
-            let many = (comparison.unseen.len() - keep).min(self.limits.batch_events_max);
-            let ids: Vec<Uuid> = comparison.unseen.values().take(many).copied().collect();
+    /// Publishes what was not seen, unless it was recorded before the `horizon`: then it has expired.
+    async fn fill(&mut self, part: &mut Comparison, horizon: Option<Timestamp>) -> Result<(), Error> {
+        while !part.unseen.is_empty() {
+            let ids: Vec<Uuid> = part.unseen.values().take(self.limits.batch_events_max).copied().collect();
             let tail = self.find_tail().await?;
             let (mut batch, mut bytes) = (Vec::new(), 0);
             let found = self.store.find(&ids).await?;
@@ -149,9 +150,9 @@ impl Relay {
                 return Err(store::Error::Corrupt(format!("event {id} was read and is not found")).into());
             }
             for event in found.into_iter().flatten() {
-                if comparison.horizon.is_some_and(|horizon| event.recorded_at < horizon) {
-                    comparison.report.expired += 1;
-                    comparison.unseen.remove(&event.position);
+                if horizon.is_some_and(|horizon| event.recorded_at < horizon) {
+                    part.report.expired += 1;
+                    part.unseen.remove(&event.position);
                     continue;
                 }
                 let mut message = message::of(event, &self.source, tail.payload_max);
@@ -164,9 +165,9 @@ impl Relay {
             if !batch.is_empty() {
                 let answer = self.bus.publish(tail.sequence, &batch).await;
                 let count = self.acknowledge(&batch, answer)?;
-                comparison.report.filled += count as u64;
+                part.report.filled += count as u64;
                 for message in &batch[..count] {
-                    comparison.unseen.remove(&message.position);
+                    part.unseen.remove(&message.position);
                 }
             }
         }

@@ -10,10 +10,13 @@
 //! | variable | what it names |
 //! |---|---|
 //! | `CARTULARY_TEST_POSTGRES` | a PostgreSQL, `postgres://user:password@host:port`, whose user may create databases |
+//! | `CARTULARY_TEST_NATS` | a NATS server with JetStream, 2.12 or newer, `nats://host:port` |
 
 pub mod folder;
+pub mod nats;
 pub mod postgres;
 pub mod process;
+pub mod python;
 
 pub use folder::Folder;
 pub use process::{Identity, Process, free_port, output, ready};
