@@ -23,7 +23,7 @@ pub enum Error {
     #[error("the NATS server has no JetStream for this account: {0}")]
     NoJetStream(String),
     /// Something there is not as it should be: the server ignored or refused a setting, or somebody else made it.
-    #[error("{of} of the NATS server: {setting} is {found}, and should be {wanted}")]
+    #[error("{of} of the NATS server: {setting} is {found}, and should be {wanted}{}", said(refused.as_ref()))]
     Setting {
         /// The stream or consumer.
         of: String,
@@ -33,10 +33,16 @@ pub enum Error {
         wanted: String,
         /// As it is.
         found: String,
+        /// What the server said when it was to be changed, if it refused.
+        refused: Option<String>,
     },
     /// Anything else that the server refused.
     #[error("NATS: {0}")]
     Failed(String),
+}
+
+fn said(refused: Option<&String>) -> String {
+    refused.map(|why| format!("; the server refuses to change it: {why}")).unwrap_or_default()
 }
 
 impl From<Error> for bus::Error {

@@ -21,10 +21,10 @@ fn compared<T: Debug>(setting: &'static str, wanted: &T, found: &T) -> Compared 
     (setting, format!("{wanted:?}"), format!("{found:?}"))
 }
 
-/// The first setting that differs, as an error.
-fn agree(of: String, settings: impl IntoIterator<Item = Compared>) -> Result<(), Error> {
+/// The first setting that differs, as an error; `refused` is what the server said when it was to be changed.
+fn agree(of: String, settings: impl IntoIterator<Item = Compared>, refused: Option<String>) -> Result<(), Error> {
     let differs = settings.into_iter().find(|(_, wanted, found)| wanted != found);
-    differs.map_or(Ok(()), |(setting, wanted, found)| Err(Error::Setting { of, setting, wanted, found }))
+    differs.map_or(Ok(()), |(setting, wanted, found)| Err(Error::Setting { of, setting, wanted, found, refused }))
 }
 
 impl Nats {
@@ -103,17 +103,13 @@ impl Nats {
             Err(error) => return Err(asked(&of, &error.kind(), &error)),
         };
         let found = &stream.cached_info().config;
-        if agree(of.clone(), compared_streams(&wanted, found)).is_ok() {
+        if agree(of.clone(), compared_streams(&wanted, found), None).is_ok() {
             return Ok(stream);
         }
         // Whatever else somebody set there stays as it is.
         let refused = self.jetstream.update_stream(merged(&wanted, found.clone())).await.err();
         let info = stream.get_info().await.map_err(|error| Error::Unreachable(format!("{of}: {error}")))?;
-        agree(of, compared_streams(&wanted, &info.config)).inspect_err(|_| {
-            if let Some(refused) = refused {
-                tracing::warn!(%refused, stream = wanted.name, "the NATS server refuses to change a stream");
-            }
-        })?;
+        agree(of, compared_streams(&wanted, &info.config), refused.map(|refused| refused.to_string()))?;
         Ok(stream)
     }
 
@@ -130,7 +126,7 @@ impl Nats {
             _ => Error::Failed(format!("{of} cannot be made: {error}")),
         })?;
         let found = made.get_info().await.map_err(|error| Error::Unreachable(format!("{of}: {error}")))?.config;
-        agree(of, compared_consumers(&wanted, &found))?;
+        agree(of, compared_consumers(&wanted, &found), None)?;
         Ok(made)
     }
 
@@ -171,9 +167,10 @@ fn compared_streams(wanted: &Config, found: &Config) -> [Compared; 13] {
         all.map(|source| (source.name.clone(), source.subject_transforms.clone())).collect()
     };
     [
-        compared("subjects", &wanted.subjects, &found.subjects),
-        compared("retention", &wanted.retention, &found.retention),
+        // What no server changes comes first, so that it is what is told of.
         compared("storage", &wanted.storage, &found.storage),
+        compared("retention", &wanted.retention, &found.retention),
+        compared("subjects", &wanted.subjects, &found.subjects),
         compared("discard", &wanted.discard, &found.discard),
         compared("max_age", &wanted.max_age, &found.max_age),
         compared("max_bytes", &wanted.max_bytes, &found.max_bytes),

@@ -44,7 +44,7 @@ async fn append(store: &MemoryStore, count: u64) {
         let stream = format!("order-{}", n % 5);
         let expected = store.read_stream(&stream, 0, usize::MAX).await.unwrap().len() as u64;
         let event = NewEvent {
-            id: Uuid::from_u128(u128::from(n) << 64 | 0x4000_8000_0000_0000_0000),
+            id: Uuid::from_u128(u128::from(n) << 80 | 0x4000_8000_0000_0000_0000),
             kind: "order.placed",
             data: Bytes::from(format!(r#"{{"n":{n}}}"#)),
             metadata: Bytes::from_static(b"{}"),

@@ -1,0 +1,18 @@
+//! Fan-out over a real server that is frozen, killed, restarted, wiped and misconfigured, and consumers that crash.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "fanout/example.rs"]
+mod example;
+#[path = "fanout/feeds.rs"]
+mod feeds;
+#[path = "fanout/proxy.rs"]
+mod proxy;
+#[path = "fanout/relay.rs"]
+mod relay;
+#[path = "fanout/scene.rs"]
+mod scene;
+#[path = "fanout/settings.rs"]
+mod settings;
+#[path = "fanout/share.rs"]
+mod share;
