@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("projections", &["domain", "ports"]),
     ("store-sqlite", &["ports"]),
     ("store-postgres", &["ports"]),
+    ("bus-nats", &["ports"]),
     ("sandbox", &["ports"]),
     ("views-sqlite", &["ports"]),
     ("views-postgres", &["ports"]),

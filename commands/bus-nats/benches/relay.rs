@@ -25,6 +25,10 @@ use servers::{nats::Options, or_not_run};
 use store_sqlite::SqliteStore;
 use uuid::Uuid;
 
+/// The allocator of the shop.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// As many messages as the relay has under way.
 const WINDOW: usize = 1_000;
 /// An order line's worth of JSON.

@@ -34,7 +34,7 @@ impl Nats {
             subjects: vec![format!("{}.evt.*.*.*", self.settings.prefix)],
             max_age: self.settings.keeps.unwrap_or_default(),
             max_bytes: self.settings.bytes_max.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(-1),
-            ..self.stream("events".to_owned())
+            ..self.stream("events")
         };
         self.have_stream(config).await
     }
@@ -45,7 +45,7 @@ impl Nats {
             subjects: vec![format!("{}.in.*", self.settings.prefix)],
             max_age: self.limits.feeds_keep,
             max_bytes: i64::try_from(self.limits.feeds_bytes_max).unwrap_or(i64::MAX),
-            ..self.stream("feeds".to_owned())
+            ..self.stream("feeds")
         };
         self.have_stream(config).await
     }
@@ -67,14 +67,14 @@ impl Nats {
             sources: Some(vec![source]),
             retention: RetentionPolicy::WorkQueue,
             max_age: self.settings.keeps.unwrap_or_default(),
-            ..self.stream(format!("group-{group}-{partitions}"))
+            ..self.stream(&format!("group-{group}-{partitions}"))
         };
         self.events().await?;
         self.have_stream(config).await
     }
 
     /// What all streams have in common: on disk, and full ones refuse instead of forgetting.
-    fn stream(&self, name: String) -> Config {
+    fn stream(&self, name: &str) -> Config {
         Config {
             name: format!("{}-{name}", self.settings.prefix),
             retention: RetentionPolicy::Limits,

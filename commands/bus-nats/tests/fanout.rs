@@ -1,6 +1,11 @@
 //! Fan-out over a real server that is frozen, killed, restarted, wiped and misconfigured, and consumers that crash.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and runs what it kills as a task"
+)]
 
 #[path = "fanout/example.rs"]
 mod example;

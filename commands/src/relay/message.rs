@@ -37,7 +37,6 @@ fn headers(event: &Recorded, source: &str, payload_max: usize) -> Vec<(&'static 
         ("ce-time", time.to_string()),
         ("ce-subject", printable(&event.stream)),
         ("ce-revision", event.revision.to_string()),
-        ("ce-recordedtime", event.recorded_at.to_string()),
         ("content-type", "application/json".to_owned()),
     ];
     if let Some(metadata) = metadata {

@@ -1,7 +1,5 @@
 //! The relay on a bus and a log in memory, with everything a bus can do to it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -127,7 +125,6 @@ async fn a_message_is_a_cloud_event_and_says_nothing_of_who_asked() {
         ("ce-time", "2011-02-03T04:05:06Z"),
         ("ce-subject", "order-a-b.c"),
         ("ce-revision", "0"),
-        ("ce-recordedtime", "1970-01-01T00:00:00Z"),
         ("ce-schemaversion", "2"),
         ("ce-correlationid", "00000000-0000-4000-8000-000000000002"),
         ("ce-causationid", "00000000-0000-4000-8000-000000000003"),
@@ -255,7 +252,8 @@ async fn a_comparison_finds_and_fills_what_the_bus_lacks() {
         let report = relay.reconcile(Timestamp::UNIX_EPOCH).await.unwrap();
         assert_eq!(report, Report { events: 100, messages: 100, appended: 100, ..Report::default() });
 
-        let gone = |position: Position| position.0 <= 3 || position.0 % 10 == 0 || (40..=70).contains(&position.0);
+        let gone =
+            |position: Position| position.0 <= 3 || position.0.is_multiple_of(10) || (40..=70).contains(&position.0);
         bus.remove(|message| gone(message.position));
         let end = bus.tail().await.unwrap().sequence;
         let twice = bus.messages().into_iter().nth(20).unwrap();

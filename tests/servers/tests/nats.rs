@@ -14,7 +14,7 @@ use servers::{
 /// Asks the server in its own protocol, without a client library. What it answered, if it did.
 fn ask(server: &Nats, subject: &str, payload: &str) -> Option<String> {
     let mut socket = TcpStream::connect(server.url().trim_start_matches("nats://")).ok()?;
-    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     let question = format!("PUB {subject} answer {}\r\n{payload}\r\n", payload.len());
     write!(socket, "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\n{question}").ok()?;
     let mut lines = BufReader::new(socket).lines().map_while(Result::ok);
