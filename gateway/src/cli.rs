@@ -5,6 +5,7 @@
 //! want it); everything else goes to standard error.
 
 mod bench;
+mod bus;
 mod client;
 mod config;
 mod demo;
@@ -63,6 +64,8 @@ enum Command {
     Token(token::Args),
     /// Moves a shop's log, and its members' keys, to other engines.
     Log(log::Args),
+    /// Holds what went out to the bus against the log.
+    Bus(bus::Args),
     /// Shows what is set, and by whom.
     Config(config::Args),
 }
@@ -144,6 +147,9 @@ pub enum Error {
     /// The copy did not come to its end.
     #[error("the copy did not come to its end; begin it again to go on")]
     Copy(#[from] commands::copy::Error),
+    /// Log and bus cannot be compared.
+    #[error("log and bus cannot be compared now")]
+    Relay(#[from] commands::relay::Error),
     /// The import did not come to its end.
     #[error(transparent)]
     Import(#[from] import::Error),
@@ -166,6 +172,7 @@ impl Error {
             | Self::Key(_)
             | Self::Engine(_)
             | Self::Copy(_)
+            | Self::Relay(_)
             | Self::Import(_)
             | Self::Shop(_)
             | Self::System(_) => 1,
@@ -185,6 +192,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Bench(args) => bench::run(args).await,
         Command::Token(args) => token::run(&args),
         Command::Log(args) => log::run(args).await,
+        Command::Bus(args) => bus::run(args).await,
         Command::Config(args) => config::run(&args),
     }
 }

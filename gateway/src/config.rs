@@ -16,7 +16,7 @@ use std::{
 
 use sandbox::Behaviour;
 
-pub use engines::{Address, Engines, KeyEngine, LogEngine, Postgres, Sqlite, ViewEngine};
+pub use engines::{Address, Bus, Engines, KeyEngine, LogEngine, Nats, Outlet, Postgres, Sqlite, ViewEngine};
 pub use layers::{Layers, Setting};
 
 use crate::{limits::Limits, services::Rules};
@@ -37,6 +37,8 @@ pub struct Config {
     pub projections: bool,
     /// Whether this process runs the order processes.
     pub processes: bool,
+    /// Whether this process relays events to the bus, if there is one. Of several that do, one is heard.
+    pub relays: bool,
     /// The door's limits.
     pub limits: Limits,
     /// What the services decide for themselves.
@@ -51,6 +53,10 @@ pub struct Config {
     pub sqlite: Sqlite,
     /// The PostgreSQL server, if there is one.
     pub postgres: Postgres,
+    /// The NATS server, if there is one.
+    pub nats: Nats,
+    /// The relay's limits.
+    pub relay: commands::relay::Limits,
     /// The projection engine's limits.
     pub engine: projections::engine::Limits,
     /// How the sandbox's payment provider behaves.
@@ -68,6 +74,7 @@ impl Config {
             data: data.into(),
             projections: true,
             processes: true,
+            relays: true,
             limits: Limits::default(),
             shop: Rules::default(),
             desk: commands::desk::Limits::default(),
@@ -75,6 +82,8 @@ impl Config {
             engines: Engines::EMBEDDED,
             sqlite: Sqlite::default(),
             postgres: Postgres::default(),
+            nats: Nats::default(),
+            relay: commands::relay::Limits::default(),
             engine: projections::engine::Limits::default(),
             payments: Behaviour::calm(0),
             carrier: Behaviour::calm(0),

@@ -1,6 +1,6 @@
 //! A whole shop in the process: on a free port, in a folder that goes with it.
 //!
-//! It keeps everything inside the process, but for the test program `postgres`, whose shops keep it on a real server.
+//! It keeps everything inside the process, but for the test program `engines`, whose shops keep it on real servers.
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -15,7 +15,7 @@ use ports::clock::Clock as _;
 use proto::v1::Role;
 use tempfile::TempDir;
 
-use crate::{client::Client, engines};
+use crate::{client::Client, engines::Fleet};
 
 /// How long the tokens of tests are good.
 const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
@@ -25,7 +25,7 @@ const OPERATOR: MemberId = MemberId::from_u128(0x0190_0000_0000_7000_8000_0000_0
 /// A shop to be tested.
 pub struct TestShop {
     folder: TempDir,
-    database: Option<String>,
+    fleet: Option<Fleet>,
     settings: Box<dyn Fn(&mut Config) + Send + Sync>,
     running: Option<Running>,
 }
@@ -39,8 +39,8 @@ impl TestShop {
     /// Opens a new shop whose configuration `settings` has changed; so it is at every restart.
     pub async fn open_with(settings: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let database = engines::database();
-        let mut shop = Self { folder, database, settings: Box::new(settings), running: None };
+        let fleet = Fleet::new();
+        let mut shop = Self { folder, fleet, settings: Box::new(settings), running: None };
         shop.start().await;
         shop
     }
@@ -48,8 +48,8 @@ impl TestShop {
     async fn start(&mut self) {
         let mut config = Config::new(self.folder.path());
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        if let Some(database) = &self.database {
-            engines::on_postgres(&mut config, database);
+        if let Some(fleet) = &self.fleet {
+            fleet.keep(&mut config);
         }
         (self.settings)(&mut config);
         self.running = Some(App::start(config).await.expect("the shop opens"));
@@ -83,9 +83,9 @@ impl TestShop {
         self.folder.path()
     }
 
-    /// The database that it stands on, if it does.
-    pub fn database(&self) -> Option<&str> {
-        self.database.as_deref()
+    /// The servers that it stands on, if it does.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
     }
 
     /// The time now, by the shop's clock.

@@ -54,12 +54,17 @@ async fn log(folder: &std::path::Path, events: u64) -> Arc<dyn EventStore> {
     for first in (0..events).step_by(1_000) {
         let event = |n: u64| NewEvent {
             id: Uuid::from_u128((u128::from(n + 1) << 80) | 0x4000_8000_0000_0000_0000),
-            kind: "order.placed",
+            kind: "order.placed".into(),
             data: Bytes::from_static(BODY.as_bytes()),
             metadata: Bytes::from_static(METADATA.as_bytes()),
         };
         let events = (first..(first + 1_000).min(events)).map(event).collect();
-        let append = Append { stream: format!("order-{}", Uuid::from_u128(first.into())), expected: 0, events };
+        let append = Append {
+            recorded_at: None,
+            stream: format!("order-{}", Uuid::from_u128(first.into())),
+            expected: 0,
+            events,
+        };
         store.append(vec![append]).await.unwrap().remove(0).unwrap();
     }
     Arc::new(store)

@@ -47,7 +47,12 @@ async fn append(store: &MemoryStore, count: u64) {
             data: Bytes::from(format!(r#"{{"n":{n}}}"#)),
             metadata: Bytes::from_static(b"{}"),
         };
-        store.append(vec![Append { stream, expected, events: vec![event] }]).await.unwrap().remove(0).unwrap();
+        store
+            .append(vec![Append { recorded_at: None, stream, expected, events: vec![event] }])
+            .await
+            .unwrap()
+            .remove(0)
+            .unwrap();
     }
 }
 
@@ -108,7 +113,7 @@ async fn a_message_is_a_cloud_event_and_says_nothing_of_who_asked() {
     let id = Uuid::from_u128(7);
     let body = Bytes::from_static(br#"{"ship_to":{"sealed":"AAAA"}}"#);
     let event = NewEvent { id, kind: "order.placed", data: body.clone(), metadata: Bytes::copy_from_slice(metadata) };
-    let append = Append { stream: "order-a-b.c".into(), expected: 0, events: vec![event] };
+    let append = Append { recorded_at: None, stream: "order-a-b.c".into(), expected: 0, events: vec![event] };
     store.append(vec![append]).await.unwrap().remove(0).unwrap();
     drain(&mut relay(&store, &bus, limits()).await, &store).await;
 
@@ -141,7 +146,7 @@ async fn a_body_that_the_bus_cannot_carry_stays_in_the_log() {
     for (n, size) in [payload_max, payload_max + 1].into_iter().enumerate() {
         let data = Bytes::from(vec![b'x'; size]);
         let event = NewEvent { id: Uuid::from_u128(n as u128), kind: "a.b", data, metadata: Bytes::new() };
-        let append = Append { stream: format!("a-{n}"), expected: 0, events: vec![event] };
+        let append = Append { recorded_at: None, stream: format!("a-{n}"), expected: 0, events: vec![event] };
         store.append(vec![append]).await.unwrap().remove(0).unwrap();
     }
     drain(&mut relay(&store, &bus, limits()).await, &store).await;

@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
-use ports::{clock::Clock, keys::Keys, store::EventStore, views::ViewStore};
+use bus_nats::Nats;
+use commands::relay::Relay;
+use ports::{
+    clock::Clock,
+    keys::Keys,
+    store::{self, EventStore},
+    views::ViewStore,
+};
 use store_postgres::{PostgresKeys, PostgresStore};
 use store_sqlite::{SqliteKeys, SqliteStore};
 use tokio::task::JoinError;
 use views_postgres::PostgresViews;
 use views_sqlite::SqliteViews;
 
-use crate::config::{Config, KeyEngine, LogEngine, ViewEngine};
+use crate::config::{Bus, Config, KeyEngine, LogEngine, ViewEngine};
 
 /// Why an engine does not open.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +33,12 @@ pub enum Error {
     /// The views on PostgreSQL do not open.
     #[error("the views on PostgreSQL do not open")]
     PostgresViews(#[from] views_postgres::Error),
+    /// NATS cannot be used.
+    #[error("NATS cannot be used")]
+    Nats(#[from] bus_nats::Error),
+    /// The relay's place cannot be read.
+    #[error("the relay cannot find its place")]
+    Relay(#[from] store::Error),
     /// The thread that opened files has panicked.
     #[error("opening the files failed")]
     Opening(#[from] JoinError),
@@ -83,6 +96,21 @@ async fn rows(config: &Config) -> Result<Arc<dyn ViewStore>, Error> {
         }
         ViewEngine::Postgres => Arc::new(PostgresViews::connect(config.postgres.url(), &config.postgres.views).await?),
     })
+}
+
+/// The relay to where events go out, if they do; that need not be there yet.
+///
+/// # Errors
+/// [`Error`] when its settings cannot be used, or its place cannot be read.
+pub async fn relay(config: &Config, log: &Arc<dyn EventStore>) -> Result<Option<Relay>, Error> {
+    match config.engines.bus {
+        Bus::None => Ok(None),
+        Bus::Nats => {
+            let bus = Arc::new(Nats::connect(config.nats.settings(), config.nats.limits.clone()).await?);
+            let source = format!("/{}", config.nats.outlet.prefix);
+            Ok(Some(Relay::open(Arc::clone(log), bus, "nats", &source, config.relay.clone()).await?))
+        }
+    }
 }
 
 /// Opening a file waits for the disk, perhaps for the repair of what a crash left.

@@ -93,6 +93,7 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     let mut tasks = JoinSet::new();
     let positions = fold(&mut tasks, &config, &opened, &rest).await?;
     process(&mut tasks, &config, &opened, &steps, &rest).await?;
+    relay(&mut tasks, &config, &opened, &rest).await?;
 
     let context = Arc::new(Context {
         shop: shop.clone(),
@@ -181,6 +182,25 @@ async fn process(
     tasks.spawn(async move {
         carrier.await;
         "the listener for carrier notices"
+    });
+    Ok(())
+}
+
+/// Begins to relay events, if they go anywhere, unless another process does.
+async fn relay(
+    tasks: &mut JoinSet<&'static str>,
+    config: &Config,
+    opened: &Engines,
+    rest: &watch::Receiver<bool>,
+) -> Result<(), Error> {
+    if !config.relays {
+        return Ok(());
+    }
+    let Some(relay) = engines::relay(config, &opened.log).await? else { return Ok(()) };
+    let relay = loops::until_rest(relay.run(), rest.clone());
+    tasks.spawn(async move {
+        relay.await;
+        "the relay"
     });
     Ok(())
 }

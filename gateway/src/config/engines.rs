@@ -1,6 +1,6 @@
 //! Which engine keeps what, and how to reach it.
 
-use std::{fmt, fs, io, path::PathBuf};
+use std::{fmt, fs, io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
@@ -35,10 +35,21 @@ pub enum KeyEngine {
     Postgres,
 }
 
+/// Where events go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bus {
+    /// Nowhere.
+    None,
+    /// Streams of a NATS server.
+    Nats,
+}
+
 /// A server that may be asked to keep something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Server {
     Postgres,
+    Nats,
 }
 
 /// Which engine keeps what.
@@ -50,22 +61,24 @@ pub struct Engines {
     pub views: ViewEngine,
     /// The members' keys.
     pub keys: KeyEngine,
+    /// The outlet.
+    pub bus: Bus,
 }
 
 impl Engines {
     /// Everything inside the process.
-    pub const EMBEDDED: Self = Self { log: LogEngine::Sqlite, views: ViewEngine::Sqlite, keys: KeyEngine::Sqlite };
+    pub const EMBEDDED: Self =
+        Self { log: LogEngine::Sqlite, views: ViewEngine::Sqlite, keys: KeyEngine::Sqlite, bus: Bus::None };
 
     /// Which setting, if any, asks for a server.
     pub(super) fn uses(self, server: Server) -> Option<&'static str> {
-        let wishes = match server {
-            Server::Postgres => [
-                (self.log == LogEngine::Postgres, "engines.log"),
-                (self.keys == KeyEngine::Postgres, "engines.keys"),
-                (self.views == ViewEngine::Postgres, "engines.views"),
-            ],
-        };
-        wishes.into_iter().find_map(|(uses, setting)| uses.then_some(setting))
+        let wishes = [
+            (self.log == LogEngine::Postgres, Server::Postgres, "engines.log"),
+            (self.keys == KeyEngine::Postgres, Server::Postgres, "engines.keys"),
+            (self.views == ViewEngine::Postgres, Server::Postgres, "engines.views"),
+            (self.bus == Bus::Nats, Server::Nats, "engines.bus"),
+        ];
+        wishes.into_iter().find_map(|(uses, of, setting)| (uses && of == server).then_some(setting))
     }
 }
 
@@ -94,6 +107,48 @@ impl Postgres {
     #[must_use]
     pub fn url(&self) -> &str {
         self.address.as_ref().map_or("", Address::url)
+    }
+}
+
+/// A NATS server.
+#[derive(Debug, Clone, Default)]
+pub struct Nats {
+    /// How to reach it: one server, or several of one cluster with commas between.
+    pub address: Option<Address>,
+    /// What is to be there.
+    pub outlet: Outlet,
+    /// The bounds of what is asked of it.
+    pub limits: bus_nats::Limits,
+}
+
+/// What is to be at a NATS server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlet {
+    /// The first word of every subject and stream: shops with different words share a server.
+    pub prefix: String,
+    /// Copies of every message in a cluster: 1, 3 or 5.
+    pub replicas: usize,
+    /// After which time events leave their stream; nothing means never.
+    pub keeps: Option<Duration>,
+    /// The largest size of the event stream, in bytes; nothing: as large as the server allows.
+    pub bytes_max: Option<u64>,
+}
+
+impl Default for Outlet {
+    fn default() -> Self {
+        let bus_nats::Settings { prefix, replicas, keeps, bytes_max, .. } = bus_nats::Settings::new("");
+        Self { prefix, replicas, keeps, bytes_max }
+    }
+}
+
+impl Nats {
+    /// What the bus is told.
+    #[must_use]
+    pub fn settings(&self) -> bus_nats::Settings {
+        let Outlet { prefix, replicas, keeps, bytes_max } = self.outlet.clone();
+        let servers = self.address.iter().flat_map(|address| address.url().split(','));
+        let servers = servers.map(|server| server.trim().to_owned()).collect();
+        bus_nats::Settings { servers, credentials: None, prefix, replicas, keeps, bytes_max }
     }
 }
 

@@ -65,6 +65,16 @@ kinds! {
     Term: String => SignedDuration,
         |typed| SignedDuration::try_from(Span::read(typed)?).map_err(|_| "is too long".into()),
         |value| Value::String(format!("{value:#}"));
+    /// A time that something is kept; nothing is for ever.
+    Kept: String => Option<Duration>,
+        |typed| if typed == FOR_EVER { Ok(None) } else { Span::read(typed).map(Some) },
+        |value| value.map_or_else(|| Value::String(FOR_EVER.to_owned()), spelt);
+    /// A size that may be without a bound.
+    Bound: u64 => Option<u64>,
+        |typed| Ok((typed > 0).then_some(typed)),
+        |value| whole(value.unwrap_or_default());
+    /// A word.
+    Word: String => String, |typed| Ok(typed), |value| Value::String(value.clone());
     /// A probability.
     Chance: f64 => f64,
         |typed| if (0.0..=1.0).contains(&typed) { Ok(typed) } else { Err("must be from 0 to 1".into()) },
@@ -89,6 +99,9 @@ fn whole(value: impl TryInto<i64>) -> Value {
 fn spelt(span: Duration) -> Value {
     Value::String(SignedDuration::try_from(span).map_or_else(|_| format!("{span:?}"), |span| format!("{span:#}")))
 }
+
+/// How a time without an end is typed.
+const FOR_EVER: &str = "forever";
 
 fn duration(typed: &str) -> Result<Duration, String> {
     let read = typed.parse::<SignedDuration>().ok().and_then(|read| Duration::try_from(read).ok());

@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(refuse("shop.order_ttl", "0s"), "shop.order_ttl must be more than nothing");
         assert_eq!(refuse("sandbox.payments.decline", "1.5"), "sandbox.payments.decline must be from 0 to 1");
         assert!(refuse("listen", "here").starts_with("listen must be an address"));
-        assert!(refuse("roles", "[\"gateway\", \"relay\"]").contains("unknown variant `relay`"));
+        assert!(refuse("roles", "[\"gateway\", \"rely\"]").contains("unknown variant `rely`"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use toml::Value;
 
 use super::{
     Config, Error,
-    engines::{Address, Engines, KeyEngine, LogEngine, Postgres, Server, Sqlite, ViewEngine},
+    engines::{Address, Bus, Engines, KeyEngine, LogEngine, Nats, Outlet, Postgres, Server, Sqlite, ViewEngine},
     kinds::*,
 };
 
@@ -146,6 +146,7 @@ section! { PostgresLog as store_postgres::Limits {
     readers_max: Count,
     key_connections_max: Count,
     connect_max: Span,
+    migrate_max: Span,
     append_max: Span,
     statement_max: Span,
     read_max: Span,
@@ -157,8 +158,46 @@ section! { PostgresViews as views_postgres::Limits {
     writers_max: Count,
     statement_rows_max: Count,
     connect_max: Span,
+    migrate_max: Span,
     commit_max: Span,
     read_max: Span,
+} }
+
+section! { NatsOutlet as Outlet {
+    prefix: Word,
+    replicas: Count,
+    keeps: Kept,
+    bytes_max: Bound,
+} }
+
+section! { NatsLimits as bus_nats::Limits {
+    connect_max: Span,
+    request_max: Span,
+    ack_max: Span,
+    ping_every: Span,
+    in_flight_max: Count,
+    duplicate_window: Span,
+    strangers_max: Count32,
+    subject_part_max: Count,
+    ack_wait: Span,
+    idle_max: Span,
+    attempts_max: Count64,
+    take_max: Span,
+    again_min: Span,
+    feeds_keep: Span,
+    feeds_bytes_max: Count64,
+} }
+
+section! { Relay as commands::relay::Limits {
+    batch_events_max: Count,
+    batch_bytes_max: Count,
+    checkpoint_events: Count64,
+    retry_min: Span,
+    retry_max: Span,
+    idle_max: Span,
+    idle_waits_max: Count32,
+    page_messages_max: Count,
+    unseen_events_max: Count,
 } }
 
 section! { Engine as projections::engine::Limits {
@@ -210,6 +249,16 @@ struct TypedPostgres {
     views: PostgresViews,
 }
 
+/// A NATS server, or several of one cluster, with commas between.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TypedNats {
+    url: Option<String>,
+    url_file: Option<PathBuf>,
+    outlet: NatsOutlet,
+    limits: NatsLimits,
+}
+
 /// Which engine keeps what.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -217,6 +266,7 @@ struct TypedEngines {
     log: Option<LogEngine>,
     views: Option<ViewEngine>,
     keys: Option<KeyEngine>,
+    bus: Option<Bus>,
 }
 
 impl TypedEngines {
@@ -227,7 +277,8 @@ impl TypedEngines {
             LogEngine::Postgres => KeyEngine::Postgres,
             LogEngine::Sqlite => KeyEngine::Sqlite,
         };
-        Engines { log, views: self.views.unwrap_or(base.views), keys: self.keys.unwrap_or(keys) }
+        let (views, bus) = (self.views.unwrap_or(base.views), self.bus.unwrap_or(base.bus));
+        Engines { log, views, keys: self.keys.unwrap_or(keys), bus }
     }
 }
 
@@ -261,6 +312,7 @@ enum Role {
     Gateway,
     Projections,
     Processes,
+    Relay,
 }
 
 /// Everything that can be typed.
@@ -278,6 +330,8 @@ pub(super) struct Typed {
     engines: TypedEngines,
     sqlite: TypedSqlite,
     postgres: TypedPostgres,
+    nats: TypedNats,
+    relay: Relay,
     engine: Engine,
     sandbox: Sandbox,
 }
@@ -293,7 +347,7 @@ impl Typed {
                 .parse::<SocketAddr>()
                 .map_err(|_| refuse("listen", "must be an address with a port, such as 127.0.0.1:50051"))?,
         };
-        let roles = self.roles.unwrap_or_else(|| vec![Role::Gateway, Role::Projections, Role::Processes]);
+        let roles = self.roles.unwrap_or_else(|| vec![Role::Gateway, Role::Projections, Role::Processes, Role::Relay]);
         if !roles.contains(&Role::Gateway) {
             return Err(refuse("roles", "must name the gateway: the other roles do not run without it yet"));
         }
@@ -305,12 +359,19 @@ impl Typed {
             log: log.over("postgres.log", base.postgres.log)?,
             views: views.over("postgres.views", base.postgres.views)?,
         };
+        let TypedNats { url, url_file, outlet, limits } = self.nats;
+        let nats = Nats {
+            address: address("nats", url, url_file, engines.uses(Server::Nats))?,
+            outlet: outlet.over("nats.outlet", base.nats.outlet)?,
+            limits: limits.over("nats.limits", base.nats.limits)?,
+        };
         let tokens = self.tokens.over("tokens", base.limits.tokens.clone())?;
         Ok(Config {
             listen,
             data: base.data,
             projections: roles.contains(&Role::Projections),
             processes: roles.contains(&Role::Processes),
+            relays: roles.contains(&Role::Relay),
             limits: crate::limits::Limits { tokens, ..self.limits.over("limits", base.limits)? },
             shop: self.shop.over("shop", base.shop)?,
             desk: self.desk.over("desk", base.desk)?,
@@ -321,6 +382,8 @@ impl Typed {
                 views: self.sqlite.views.over("sqlite.views", base.sqlite.views)?,
             },
             postgres,
+            nats,
+            relay: self.relay.over("relay", base.relay)?,
             engine: self.engine.over("engine", base.engine)?,
             payments: self.sandbox.payments.over("sandbox.payments", base.payments)?,
             carrier: self.sandbox.carrier.over("sandbox.carrier", base.carrier)?,
@@ -331,7 +394,12 @@ impl Typed {
 /// Every setting with its value, as it would be typed.
 pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
     let text = |text: String| Value::String(text);
-    let roles = [(true, Role::Gateway), (config.projections, Role::Projections), (config.processes, Role::Processes)];
+    let roles = [
+        (true, Role::Gateway),
+        (config.projections, Role::Projections),
+        (config.processes, Role::Processes),
+        (config.relays, Role::Relay),
+    ];
     let roles = roles.iter().filter(|(runs, _)| *runs).filter_map(|(_, role)| Value::try_from(role).ok()).collect();
     let mut shown = vec![
         ("listen".to_owned(), text(config.listen.to_string())),
@@ -348,12 +416,17 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
         ("engines.log".to_owned(), named(Value::try_from(config.engines.log))),
         ("engines.views".to_owned(), named(Value::try_from(config.engines.views))),
         ("engines.keys".to_owned(), named(Value::try_from(config.engines.keys))),
+        ("engines.bus".to_owned(), named(Value::try_from(config.engines.bus))),
     ]);
     SqliteLog::show("sqlite.log", &config.sqlite.log, &mut shown);
     SqliteViews::show("sqlite.views", &config.sqlite.views, &mut shown);
     shown.extend(config.postgres.address.as_ref().map(|address| address.shown("postgres")));
     PostgresLog::show("postgres.log", &config.postgres.log, &mut shown);
     PostgresViews::show("postgres.views", &config.postgres.views, &mut shown);
+    shown.extend(config.nats.address.as_ref().map(|address| address.shown("nats")));
+    NatsOutlet::show("nats.outlet", &config.nats.outlet, &mut shown);
+    NatsLimits::show("nats.limits", &config.nats.limits, &mut shown);
+    Relay::show("relay", &config.relay, &mut shown);
     Engine::show("engine", &config.engine, &mut shown);
     Partner::show("sandbox.payments", &config.payments, &mut shown);
     Partner::show("sandbox.carrier", &config.carrier, &mut shown);

@@ -95,7 +95,12 @@ impl Log {
                 data: Bytes::from(format!(r#"{{"n":{}}}"#, self.written)),
                 metadata: Bytes::from_static(b"{}"),
             };
-            batch.push(Append { stream: format!("order-a.{aggregate}"), expected: *expected, events: vec![event] });
+            batch.push(Append {
+                recorded_at: None,
+                stream: format!("order-a.{aggregate}"),
+                expected: *expected,
+                events: vec![event],
+            });
             *expected += 1;
             self.written += 1;
         }

@@ -1,5 +1,5 @@
-//! The shop on PostgreSQL: it sells, remembers, keeps every rule in a crowd and imports the same figures as on the
-//! embedded engines. These are the same tests; `tests::engines` knows them by this program's name.
+//! The shop on PostgreSQL and NATS: it sells, remembers, keeps every rule in a crowd and imports the same figures as on
+//! the embedded engines. These are the same tests; `tests::engines` knows them by this program's name.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
@@ -16,7 +16,7 @@ use gateway::config::Engines;
 use postgres::{Client, NoTls};
 use proto::v1::{self, OrderState};
 use serde_json::Value;
-use tests::{say, shop::TestShop, victim};
+use tests::{engines::Fleet, say, shop::TestShop, victim};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_can_be_read_with_psql_and_nothing_of_it_lies_in_the_folder() {
@@ -24,7 +24,7 @@ async fn what_happened_can_be_read_with_psql_and_nothing_of_it_lies_in_the_folde
     say::stock(&mut shop.operator().await, "mug", 255, 10).await;
     shop.buyer(1).await.orders.process_order(say::order(&[("mug", 3)])).await.expect("placed");
     let head = shop.running().log().head().await.expect("the log can be read").0;
-    let database = shop.database().expect("a database").to_owned();
+    let database = shop.fleet().expect("servers").database.clone();
     let sold =
         "SELECT count(*), max(position), count(*) FILTER (WHERE kind = 'order.placed' AND data->>'region' = 'GB')
         FROM cartulary.log";
@@ -53,15 +53,13 @@ async fn a_shop_moves_into_files_and_back_and_remembers_everything() {
 
     let place = tempfile::tempdir().expect("a folder");
     let (laptop, elsewhere) = (place.path().join("laptop"), TestShop::open().await);
-    let configuration = |shop: &TestShop| {
+    let file = |shop: &TestShop| {
         let path = place.path().join(format!("{}.toml", say::request_id()));
-        let url = shop.database().expect("a database");
-        let text = format!("data = '{}'\npostgres.url = '{url}'\nengines.log = 'postgres'\n", shop.folder().display());
-        fs::write(&path, text).expect("written");
+        fs::write(&path, configuration(shop)).expect("written");
         path.display().to_string()
     };
     let laptop_path = laptop.display().to_string();
-    let down = copy(&["--config", &configuration(&fleet), "--to-data", &laptop_path]);
+    let down = cartulary(&["log", "copy", "--config", &file(&fleet), "--to-data", &laptop_path]);
     assert!(down["events"].as_u64() > Some(10) && down["copied"] == down["events"], "{down}");
     let data = laptop.clone();
     let mut shop = TestShop::open_with(move |config| {
@@ -73,15 +71,51 @@ async fn a_shop_moves_into_files_and_back_and_remembers_everything() {
     assert_eq!(shop.buyer(1).await.orders.get_order(ask).await.expect("an order").into_inner(), delivered);
     shop.stop().await;
 
-    let back = copy(&["--data", &laptop_path, "--to", &configuration(&elsewhere)]);
+    let back = cartulary(&["log", "copy", "--data", &laptop_path, "--to", &file(&elsewhere)]);
     assert_eq!((&back["sha256"], &back["copied"]), (&down["sha256"], &down["events"]));
-    let nothing = copy(&["--data", &laptop_path, "--to", &configuration(&elsewhere)]);
+    let nothing = cartulary(&["log", "copy", "--data", &laptop_path, "--to", &file(&elsewhere)]);
     assert_eq!((&nothing["sha256"], nothing["copied"].as_u64()), (&down["sha256"], Some(0)));
 }
 
-/// Copies with the real program.
-fn copy(args: &[&str]) -> Value {
-    let output = Command::new(victim::binary()).args(["log", "copy", "--json"]).args(args).output().expect("it runs");
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_goes_out_and_what_was_wiped_is_published_again() {
+    let mut shop = TestShop::open().await;
+    say::stock(&mut shop.operator().await, "mug", 255, 10).await;
+    let wish = say::paid_order(&[("mug", 3)]);
+    let placed = shop.buyer(1).await.orders.process_order(wish).await.expect("placed").into_inner();
+    say::until(&mut shop.buyer(1).await, &placed.order_id, OrderState::Delivered, placed.position).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("fleet.toml");
+    fs::write(&file, configuration(&shop)).expect("written");
+    let config = file.display().to_string();
+    // The shop is open: it and this may relay at once, and one of them is heard.
+    let first = cartulary(&["bus", "reconcile", "--config", &config]);
+    let head = shop.running().log().head().await.expect("the log can be read").0;
+    assert_eq!((first["messages"].as_u64(), first["filled"].as_u64()), (Some(head), Some(0)), "{first}");
+    shop.stop().await;
+
+    let (url, prefix) = &shop.fleet().expect("servers").nats;
+    let other = format!("{}nats.outlet.prefix = '{prefix}-new'\n", configuration(&shop));
+    fs::write(&file, other.replace(&format!("nats.outlet.prefix = '{prefix}'\n"), "")).expect("written");
+    let again = cartulary(&["bus", "reconcile", "--config", &config]);
+    assert_eq!(again["appended"].as_u64(), Some(head), "an empty stream at {url} is filled: {again}");
+    let nothing = cartulary(&["bus", "reconcile", "--config", &config]);
+    assert_eq!((nothing["appended"].as_u64(), nothing["messages"].as_u64()), (Some(0), Some(head)), "{nothing}");
+}
+
+/// A shop's servers, as a file names them.
+fn configuration(shop: &TestShop) -> String {
+    let Fleet { database, nats: (nats, prefix) } = shop.fleet().expect("servers");
+    let data = shop.folder().display();
+    format!(
+        "data = '{data}'\nengines.log = 'postgres'\nengines.bus = 'nats'\npostgres.url = '{database}'\n\
+         nats.url = '{nats}'\nnats.outlet.prefix = '{prefix}'\n"
+    )
+}
+
+/// What the real program says.
+fn cartulary(args: &[&str]) -> Value {
+    let output = Command::new(victim::binary()).args(args).arg("--json").output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("a line of JSON")
 }
