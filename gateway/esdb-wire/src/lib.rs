@@ -34,10 +34,12 @@ mod read;
 mod serve;
 mod state;
 mod streams;
+mod tcp;
 
 pub use access::{Access, Mode, Open, Right};
 pub use limits::Limits;
 pub use serve::{Error, Server, serve};
+pub use tcp::{Prompt, tcp};
 
 /// The protocol's messages and services, as generated.
 mod wire {

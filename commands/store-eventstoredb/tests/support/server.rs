@@ -1,9 +1,8 @@
 //! Our server of the protocol on a real socket, over a log that outlives it.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
-use esdb_wire::{Mode, Open, Server, serve};
-use futures::stream;
+use esdb_wire::{Mode, Open, Server, serve, tcp};
 use ports::{
     memory::{ManualClock, MemoryStore},
     store::EventStore,
@@ -11,7 +10,7 @@ use ports::{
 use store_sqlite::SqliteStore;
 use tempfile::TempDir;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::oneshot,
     task::JoinSet,
 };
@@ -65,7 +64,7 @@ impl Running {
         };
         let (stop, stopped) = oneshot::channel();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(connections(listener), server, async { drop(stopped.await) }));
+        serving.spawn(serve(tcp(listener), server, async { drop(stopped.await) }));
         Self { log, port, stop, serving }
     }
 
@@ -90,14 +89,4 @@ async fn listen(port: u16) -> TcpListener {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     panic!("port {port} stays taken");
-}
-
-fn connections(listener: TcpListener) -> impl stream::Stream<Item = io::Result<TcpStream>> + Send {
-    stream::unfold(listener, async |listener| {
-        let accepted = listener.accept().await.and_then(|(connection, _)| {
-            connection.set_nodelay(true)?;
-            Ok(connection)
-        });
-        Some((accepted, listener))
-    })
 }
