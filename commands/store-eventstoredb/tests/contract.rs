@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "support/server.rs"]
+#[path = "../../../gateway/esdb-wire/tests/support/server.rs"]
 mod server;
 
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use ports::{
 use server::{Log, Running};
 use store_eventstoredb::{EventStoreDb, Limits};
 
-/// A server per contents; the newest is the one that is reopened, behind a new port.
+/// A server per contents; the newest is the one that is reopened, its server with it.
 struct Servers {
     limits: Limits,
     log: fn() -> Log,
@@ -49,8 +49,9 @@ impl Harness<dyn EventStore> for Servers {
         assert_eq!(Arc::strong_count(&adapter), 1, "reopening needs the only handle");
         drop(adapter);
         let server = self.newest.lock().unwrap().take().unwrap();
+        let port = server.port();
         let log = server.stop().await;
-        self.client(Running::start(log, 0).await)
+        self.client(Running::start(log, port).await)
     }
 }
 

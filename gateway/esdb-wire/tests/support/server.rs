@@ -50,11 +50,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// Serves a log on a port; 0 takes a free one.
+    /// Serves a log to everybody on a port; 0 takes a free one.
     pub async fn start(log: Log, port: u16) -> Self {
+        Self::start_as(log, port, |_| {}).await
+    }
+
+    /// The same, but for what `change` changes.
+    pub async fn start_as(log: Log, port: u16, change: impl FnOnce(&mut Server)) -> Self {
         let listener = listen(port).await;
         let port = listener.local_addr().unwrap().port();
-        let server = Server {
+        let mut server = Server {
             store: log.open(),
             mode: Mode::Store,
             access: Arc::new(Open),
@@ -62,10 +67,15 @@ impl Running {
             advertised: ("127.0.0.1".to_owned(), port),
             limits: esdb_wire::Limits::default(),
         };
+        change(&mut server);
         let (stop, stopped) = oneshot::channel();
         let mut serving = JoinSet::new();
         serving.spawn(serve(tcp(listener), server, async { drop(stopped.await) }));
         Self { log, port, stop, serving }
+    }
+
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn url(&self) -> String {
