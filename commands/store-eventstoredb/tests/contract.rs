@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../../../gateway/esdb-wire/tests/support/server.rs"]
+#[path = "../../../gateway/esdb-wire/tests/wire/server.rs"]
 mod server;
 
 use std::sync::{Arc, Mutex};

@@ -1,10 +1,5 @@
 //! The Rust client, unmodified, against our server: what the scripts of the other languages do, and what only this one can.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "support/server.rs"]
-mod server;
-
 use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
@@ -14,9 +9,10 @@ use eventstore::{
     StreamState, SubscribeToAllOptions, SubscribeToStreamOptions, SubscriptionEvent, SubscriptionFilter,
     TombstoneStreamOptions,
 };
-use server::{Log, Running};
 use tokio::time::timeout;
 use uuid::Uuid;
+
+use crate::server::{Log, Running};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -266,7 +262,7 @@ async fn subscriptions_go_on_through_a_restart() {
     let odd = SubscriptionFilter::on_stream_name().regex("^(?!even)");
     let to_all = SubscribeToAllOptions::default().filter(odd).retry_options(retry);
     let mut log = client.subscribe_to_all(&to_all).await;
-    let to_stream = SubscribeToStreamOptions::default().retry_options(retry);
+    let to_stream = SubscribeToStreamOptions::default().start_from(StreamPosition::Start).retry_options(retry);
     let mut stream = client.subscribe_to_stream("even", &to_stream).await;
     let write = async |client: &Client, numbers: std::ops::Range<u128>| {
         for n in numbers {

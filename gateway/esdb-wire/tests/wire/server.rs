@@ -9,11 +9,7 @@ use ports::{
 };
 use store_sqlite::SqliteStore;
 use tempfile::TempDir;
-use tokio::{
-    net::TcpListener,
-    sync::oneshot,
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
 /// A log that outlives its server.
 pub enum Log {

@@ -1,12 +1,7 @@
-//! Unmodified clients in other languages, each with a script of its own in `clients/`.
+//! Unmodified clients in other languages, each with a script of its own beside this file.
 //!
 //! They are installed, with their versions pinned, into a folder beside the build's other temporary files. Where that cannot
 //! be had the test prints NOT RUN and why, which fails where `CI` is set.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "support/server.rs"]
-mod server;
 
 use std::{
     env, fs,
@@ -15,12 +10,13 @@ use std::{
     time::Duration,
 };
 
-use server::{Log, Running};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, Command},
     time::timeout,
 };
+
+use crate::server::{Log, Running};
 
 const PYTHON: [&str; 7] = [
     "kurrentdbclient==1.3.5",
@@ -38,7 +34,7 @@ const NODE: [&str; 4] =
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire").join(name)
 }
 
 /// Says that a test was not run; fails where everything must be.

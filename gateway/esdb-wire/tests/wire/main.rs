@@ -1,0 +1,9 @@
+//! The protocol over real sockets: unmodified clients of three languages, and a hostile one.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod clients;
+mod hostile;
+mod raw;
+mod rust_client;
+mod server;
