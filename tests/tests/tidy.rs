@@ -26,10 +26,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("projections", &["domain", "ports"]),
     ("store-sqlite", &["ports"]),
     ("store-postgres", &["ports"]),
+    ("store-eventstoredb", &["ports"]),
     ("bus-nats", &["ports"]),
     ("sandbox", &["ports"]),
     ("views-sqlite", &["ports"]),
     ("views-postgres", &["ports"]),
+    ("esdb-wire", &["ports"]),
     ("servers", &[]),
 ];
 /// Crates at the rim, which may use everything.

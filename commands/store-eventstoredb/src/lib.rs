@@ -7,7 +7,7 @@
 //!   end at the first use, and from then on by everything that is written or read here; a search that finds nothing
 //!   first reads what others have written since. So `find` and the recognition of repeats hold within that window, over
 //!   all nodes and restarts; an older event is not found by its id. In addition, the newest [`Limits::stream_ids_max`]
-//!   events of a stream are read before it is first appended to, and a repeat that expects what it expected
+//!   events of a stream are read before it is first appended to and remembered apart, and a repeat that expects what it expected
 //!   at first is recognised by the server itself, however old.
 //! - **No word on whether an append was a repeat.** An accepted append is read back, and is fresh only when it lies behind
 //!   everything known before it was sent, holds our bytes, and nobody here has been told so before.

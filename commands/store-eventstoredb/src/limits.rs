@@ -18,9 +18,10 @@ pub struct Limits {
     /// Newest events of the log whose ids are remembered (about 150 bytes each): the window in which a repeated request
     /// is recognised. All of them are read once at the first use.
     pub ids_max: usize,
-    /// Newest events of a stream whose ids are learned before it is first appended to.
+    /// Newest events of a stream whose ids are learned before it is first appended to, and remembered from then on (about
+    /// 50 bytes each).
     pub stream_ids_max: usize,
-    /// Streams of which that is remembered (about 100 bytes each).
+    /// Streams of which that is remembered; another is looked at again.
     pub streams_known_max: usize,
     /// Events read at a time where the adapter itself reads on.
     pub page_events: usize,
@@ -41,8 +42,8 @@ impl Default for Limits {
             streams_in_flight_max: 32,
             finds_in_flight_max: 32,
             ids_max: 50_000,
-            stream_ids_max: 256,
-            streams_known_max: 50_000,
+            stream_ids_max: 64,
+            streams_known_max: 20_000,
             page_events: 500,
             distance_exact_max: 10_000,
             poll_every: Duration::from_millis(500),

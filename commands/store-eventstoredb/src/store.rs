@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    num::NonZeroUsize,
     pin::Pin,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -10,7 +9,6 @@ use std::{
 use async_trait::async_trait;
 use eventstore::{ClientSettings, StreamPosition, SubscribeToAllOptions, SubscriptionEvent};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use lru::LruCache;
 use ports::store::{Append, Appended, Error, EventStore, Position, Recorded, Refused, Revision, Snapshot};
 use tokio::{
     sync::watch,
@@ -33,8 +31,6 @@ pub struct EventStoreDb {
     pub(crate) calls: Calls,
     pub(crate) limits: Limits,
     window: Mutex<Window>,
-    /// Streams whose newest ids have been learned.
-    looked_at: Mutex<LruCache<String, ()>>,
     /// One at a time reads the end of the log.
     looking: tokio::sync::Mutex<()>,
     /// The newest position that was ever seen here.
@@ -61,11 +57,9 @@ impl EventStoreDb {
             let connection = connection.rsplit('@').next().unwrap_or_default().to_owned();
             Invalid { connection, why: why.error().map(ToString::to_string).unwrap_or_default() }
         })?;
-        let streams = NonZeroUsize::new(limits.streams_known_max).unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
             calls: Calls::new(settings, &limits),
-            window: Mutex::new(Window::new(limits.ids_max)),
-            looked_at: Mutex::new(LruCache::new(streams)),
+            window: Mutex::new(Window::new(&limits)),
             looking: tokio::sync::Mutex::new(()),
             newest: watch::Sender::new(Position::START),
             tail: tokio::sync::Mutex::new(None),
@@ -143,13 +137,11 @@ impl EventStoreDb {
 
     /// Learns the newest ids of a stream, the first time it is appended to.
     pub(crate) async fn look_at(&self, stream: &str) -> Result<(), Error> {
-        let known = |streams: &mut LruCache<String, ()>| streams.get(stream).is_some();
-        if known(&mut self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)) {
+        if self.window().watches(stream) {
             return Ok(());
         }
         let events = self.calls.stream_back(stream, self.limits.stream_ids_max.max(1)).await?;
-        self.learn(&events);
-        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).put(stream.to_owned(), ());
+        self.window().watch(stream, &events);
         Ok(())
     }
 

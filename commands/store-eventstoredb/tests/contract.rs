@@ -1,20 +1,24 @@
 //! The adapter keeps the contract of its port, over real sockets, against our own server of the protocol. No server of
-//! the original was at hand.
+//! the original was at hand; [`original`] is a log that knows no more than one.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../gateway/esdb-wire/tests/wire/original.rs"]
+mod original;
 #[path = "../../../gateway/esdb-wire/tests/wire/server.rs"]
 mod server;
 
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use original::Original;
 use ports::{
     conformance::{self, Harness},
-    store::EventStore,
+    store::{Append, EventStore, NewEvent, Position},
 };
 use server::{Log, Running};
 use store_eventstoredb::{EventStoreDb, Limits};
+use uuid::Uuid;
 
 /// A server per contents; the newest is the one that is reopened, its server with it.
 struct Servers {
@@ -55,6 +59,13 @@ impl Harness<dyn EventStore> for Servers {
     }
 }
 
+/// What the original does not know the adapter must.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_adapter_keeps_the_contract_over_a_log_that_knows_as_little_as_the_original() {
+    let log = || Log::Other(Arc::new(Original::default()));
+    conformance::event_store(&Servers::new(Limits::default(), log)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_adapter_keeps_the_contract_over_a_log_in_memory() {
     conformance::event_store(&Servers::new(Limits::default(), Log::memory)).await;
@@ -78,4 +89,42 @@ async fn the_adapter_keeps_the_contract_at_the_smallest_limits() {
         ..Limits::default()
     };
     conformance::event_store(&Servers::new(limits, Log::memory)).await;
+}
+
+/// The window on ids, and counting, have an end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ids_are_found_in_a_window_and_distances_estimated_beyond_a_bound() {
+    let limits = Limits { ids_max: 50, stream_ids_max: 1, page_events: 7, distance_exact_max: 10, ..Limits::default() };
+    let server = Running::start(Log::Other(Arc::new(Original::default())), 0).await;
+    let open = || EventStoreDb::new(&server.url(), limits.clone()).unwrap();
+    let (one, other) = (open(), open());
+    let id = |n: u128| Uuid::from_u128(n);
+    let append = |n: u128| {
+        let event = NewEvent { id: id(n), kind: "thing.happened".into(), data: "{}".into(), metadata: "{}".into() };
+        Append { stream: format!("thing-{n}"), expected: 0, events: vec![event] }
+    };
+    one.append((0..200).map(append).collect()).await.unwrap();
+    let fifty: Vec<Uuid> = one.read_all(Position::START, 1_000).await.unwrap()[150..].iter().map(|e| e.id).collect();
+    for store in [&one, &other, &open()] {
+        let found = store.find(&fifty).await.unwrap();
+        assert!(found.iter().all(Option::is_some), "the newest are found, whoever wrote them");
+    }
+    one.append(vec![append(200)]).await.unwrap();
+    let found = other.find(&[id(200), fifty[0], fifty[1]]).await.unwrap();
+    let found: Vec<bool> = found.iter().map(Option::is_some).collect();
+    assert_eq!(found, [true, false, true], "what another node wrote since is found, and the oldest has made way");
+
+    // The newest of a stream are known however old they are: what expects the stream as it is would be written twice.
+    let again = Append { expected: 1, ..append(0) };
+    let again = open().append(vec![again]).await.unwrap().remove(0).unwrap();
+    assert!(!again.fresh && again.first_revision == 0, "a repeat of what is outside of the window: {again:?}");
+
+    let log = one.read_all(Position::START, 1_000).await.unwrap();
+    let exact = one.distance(Position::START, log[9].position).await.unwrap();
+    assert_eq!(exact, 10, "few are counted");
+    let estimate = one.distance(Position::START, log[200].position).await.unwrap();
+    assert!((180..=220).contains(&estimate), "201 are estimated as {estimate}");
+    let beyond = one.distance(Position::START, Position(u64::MAX)).await.unwrap();
+    assert_eq!(beyond, estimate, "behind the newest event is nothing");
+    server.stop().await;
 }

@@ -3,7 +3,7 @@
 //! The server is a process of its own (this very program, started again), over a log in SQLite files, so it can be stopped with
 //! SIGSTOP and killed with SIGKILL like any other.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{env, path::Path, process::Stdio, sync::Arc, time::Duration};
 

@@ -7,7 +7,7 @@
 //!
 //! | port | what it is | adapters |
 //! |---|---|---|
-//! | [`store::EventStore`] | the append-only log | `memory`, `store-sqlite` |
+//! | [`store::EventStore`] | the append-only log | `memory`, `store-sqlite`, `store-eventstoredb` |
 //! | [`views::ViewStore`] | rows, indexes and checkpoints of views | `memory`, `views-sqlite` |
 //! | [`keys::Keys`] | a key per member, outside the log | `memory`, `store-sqlite` |
 //! | [`payment::PaymentProvider`] | authorize, capture, void, refund | `sandbox` |

@@ -142,7 +142,7 @@ impl Writer {
     ) -> Result<Option<Written>, Failure> {
         let mut keys = metadata.keys.clone();
         keys.insert(TRUNCATE_BEFORE.to_owned(), Value::from(revision));
-        let event = own_event(METADATA, Value::Object(keys))?;
+        let event = own_event(METADATA, &Value::Object(keys))?;
         let stream = metadata_stream(stream);
         let append = Append { recorded_at: None, stream, expected: metadata.length, events: vec![event] };
         Ok(self.write(append).await?.ok())
@@ -150,7 +150,7 @@ impl Writer {
 
     /// Ends a stream. `None` when it was written meanwhile.
     pub(crate) async fn end(&self, stream: &str, length: Revision) -> Result<Option<Written>, Failure> {
-        let event = own_event(TOMBSTONE, Value::Object(serde_json::Map::new()))?;
+        let event = own_event(TOMBSTONE, &Value::Object(serde_json::Map::new()))?;
         let append = Append { recorded_at: None, stream: stream.to_owned(), expected: length, events: vec![event] };
         Ok(self.write(append).await?.ok())
     }
@@ -189,7 +189,7 @@ const fn written(state: &State) -> Written {
 }
 
 /// An event of the server itself.
-fn own_event(kind: &'static str, data: Value) -> Result<NewEvent, Failure> {
+fn own_event(kind: &'static str, data: &Value) -> Result<NewEvent, Failure> {
     let data = data.to_string().into();
     Ok(NewEvent { id: random_id()?, kind: kind.into(), data, metadata: "{}".into() })
 }

@@ -40,7 +40,7 @@ impl Expected {
         }
     }
 
-    const fn old(self) -> Option<wrong::OldExpected> {
+    const fn for_old_clients(self) -> Option<wrong::OldExpected> {
         match self {
             Self::Revision(revision) => Some(wrong::OldExpected::OldExpectedRevision(revision)),
             // It had no word for this one.
@@ -50,7 +50,7 @@ impl Expected {
         }
     }
 
-    const fn new(self) -> wrong::Expected {
+    const fn for_new_clients(self) -> wrong::Expected {
         match self {
             Self::Revision(revision) => wrong::Expected::ExpectedRevision(revision),
             Self::NoStream => wrong::Expected::ExpectedNoStream(EMPTY),
@@ -112,9 +112,9 @@ impl Wrong {
         };
         wire::streams::append_resp::Wrong {
             old_current: Some(old_current),
-            old_expected: self.expected.old(),
+            old_expected: self.expected.for_old_clients(),
             current: Some(current),
-            expected: Some(self.expected.new()),
+            expected: Some(self.expected.for_new_clients()),
         }
     }
 

@@ -1,9 +1,10 @@
 //! The protocol over real sockets: unmodified clients of three languages, and a hostile one.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod clients;
 mod hostile;
+mod original;
 mod raw;
 mod rust_client;
 mod server;

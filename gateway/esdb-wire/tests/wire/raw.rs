@@ -161,7 +161,7 @@ pub fn metadata(key: &str, value: &str) -> Vec<u8> {
 }
 
 pub fn event_of(n: u128, kind: &str, data: &[u8]) -> Vec<u8> {
-    let id = format!("{:08x}-0000-0000-0000-000000000000", n);
+    let id = format!("{n:08x}-0000-0000-0000-000000000000");
     [bytes(1, &text(2, &id)), metadata("type", kind), bytes(4, data)].concat()
 }
 

@@ -1,6 +1,6 @@
 //! The Rust client, unmodified, against our server: what the scripts of the other languages do, and what only this one can.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use eventstore::{
@@ -12,7 +12,10 @@ use eventstore::{
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::server::{Log, Running};
+use crate::{
+    original::Original,
+    server::{Log, Running},
+};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -152,6 +155,28 @@ async fn reads_go_both_ways_from_every_place() {
     assert_eq!(numbers(&read(&client, "third", at(200)).await.unwrap()), []);
     let missing = read(&client, "none", ReadStreamOptions::default()).await.unwrap_err();
     assert!(matches!(missing, Error::ResourceNotFound), "{missing}");
+    server.stop().await;
+}
+
+/// Pages backward adapt to how dense positions are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_with_few_positions_in_use_reads_both_ways() {
+    let log = Log::Other(Arc::new(Original::default()));
+    let server = Running::start_as(log, 0, |server| server.limits.page_events = 4).await;
+    let client = connect(&server);
+    for n in 0..150_u128 {
+        // Some lie close together, and some far apart.
+        let body = Bytes::from(vec![b' '; if n % 40 < 20 { 0 } else { 20_000 }]);
+        let event = EventData::binary("thing.happened", body).id(Uuid::from_u128(n));
+        client.append_to_stream("s", &expecting(StreamState::Any), event).await.unwrap();
+    }
+    let mut forward = numbers(&all(&client, ReadAllOptions::default()).await);
+    let end = ReadAllOptions::default().backwards().position(StreamPosition::End);
+    let backward = numbers(&all(&client, end.clone()).await);
+    assert!(forward.len() > 190, "the log has events of its own, too");
+    assert_eq!(numbers(&all(&client, end.max_count(9)).await), backward[..9]);
+    forward.reverse();
+    assert_eq!(backward, forward);
     server.stop().await;
 }
 

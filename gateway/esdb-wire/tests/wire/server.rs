@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 pub enum Log {
     Memory(MemoryStore),
     Sqlite(TempDir),
+    Other(Arc<dyn EventStore>),
 }
 
 impl Log {
@@ -29,6 +30,7 @@ impl Log {
     fn open(&self) -> Arc<dyn EventStore> {
         match self {
             Self::Memory(store) => Arc::new(store.clone()),
+            Self::Other(store) => Arc::clone(store),
             Self::Sqlite(folder) => {
                 let clock = Arc::new(ManualClock::default());
                 Arc::new(SqliteStore::open(folder.path(), clock, &store_sqlite::Limits::default()).unwrap())
@@ -94,5 +96,5 @@ async fn listen(port: u16) -> TcpListener {
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    panic!("port {port} stays taken");
+    TcpListener::bind(("127.0.0.1", port)).await.unwrap()
 }
