@@ -63,7 +63,7 @@ impl EventStoreDb {
         if append.expected > 0 {
             self.look_at(&append.stream).await?;
         }
-        if let Some(known) = self.window().known(append) {
+        if let Some(known) = self.repeat(append).await? {
             return Ok(known);
         }
         let mut seen = HashSet::new();
@@ -75,15 +75,34 @@ impl EventStoreDb {
             Ok(accepted) => self.settle(append, &accepted, before).await.map(Ok),
             Err(Answer::Conflict(actual)) => {
                 // Another node may have written these very events meanwhile, among others.
-                let known = self.window().known(append);
+                let known = self.repeat(append).await?;
                 Ok(known.unwrap_or(Err(Refused::Conflict { expected: append.expected, actual })))
             }
             Err(Answer::Known) => {
                 self.catch_up().await?;
                 let first = append.events.first().map_or(Uuid::nil(), |event| event.id);
-                Ok(self.window().known(append).unwrap_or(Err(Refused::Known { id: first })))
+                Ok(self.repeat(append).await?.unwrap_or(Err(Refused::Known { id: first })))
             }
             Err(Answer::NotFound) => Err(Error::Failed(format!("stream {} cannot be written", append.stream))),
+        }
+    }
+
+    /// The answer to an append of which at least one event is known already. Where only some are, the others may be too
+    /// old to be known, and the stream says whether they are there.
+    async fn repeat(&self, append: &Append) -> Result<Option<Answered>, Error> {
+        let (known, beginning) = {
+            let window = self.window();
+            (window.known(append), window.beginning(append))
+        };
+        let (Some(Err(Refused::Known { .. })), Some(first_revision)) = (&known, beginning) else { return Ok(known) };
+        let count = append.events.len();
+        let stored = self.calls.stream(&append.stream, first_revision, count).await?;
+        let whole = stored.len() == count && stored.iter().zip(&append.events).all(|(old, new)| old.id == new.id);
+        match stored.last() {
+            Some(last) if whole => {
+                Ok(Some(Ok(Appended { first_revision, last_position: last.position, fresh: false })))
+            }
+            _ => Ok(known),
         }
     }
 

@@ -95,13 +95,7 @@ impl Window {
 
     /// The answer to an append of which at least one event is known already.
     pub fn known(&self, append: &Append) -> Option<Result<Appended, Refused>> {
-        let newest = self.streams.peek(&append.stream);
-        let at = |id: &Uuid| {
-            let here = |(revision, (_, position)): (&Revision, &(Uuid, Position))| (true, *revision, *position);
-            let of_log = self.places.get(id).map(|at| (at.stream == append.stream, at.revision, at.position));
-            of_log.or_else(|| newest?.iter().find(|(_, (known, _))| known == id).map(here))
-        };
-        let places: Vec<_> = append.events.iter().map(|event| at(&event.id)).collect();
+        let places: Vec<_> = append.events.iter().map(|event| self.at(&append.stream, &event.id)).collect();
         let (first, id) = places.iter().zip(&append.events).find_map(|(place, event)| Some(((*place)?, event.id)))?;
         let (_, first_revision, _) = first;
         let whole = places.iter().zip(first_revision..).all(|(place, expected)| {
@@ -113,6 +107,22 @@ impl Window {
             }
             _ => Err(Refused::Known { id }),
         })
+    }
+
+    /// Where in its stream an append would begin if it were a repeat, of which only some events are new enough to be
+    /// known.
+    pub fn beginning(&self, append: &Append) -> Option<Revision> {
+        let mut known =
+            append.events.iter().zip(0..).filter_map(|(event, n)| Some((self.at(&append.stream, &event.id)?, n)));
+        let ((same_stream, revision, _), n) = known.next()?;
+        revision.checked_sub(n).filter(|_| same_stream)
+    }
+
+    /// Whether an event is in this stream, its revision and its position.
+    fn at(&self, stream: &str, id: &Uuid) -> Option<(bool, Revision, Position)> {
+        let here = |(revision, (_, position)): (&Revision, &(Uuid, Position))| (true, *revision, *position);
+        let of_log = self.places.get(id).map(|at| (at.stream == stream, at.revision, at.position));
+        of_log.or_else(|| self.streams.peek(stream)?.iter().find(|(_, (known, _))| known == id).map(here))
     }
 
     /// True for the first who asks about these ids: the others wrote nothing.
