@@ -39,7 +39,8 @@ impl App {
     /// # Errors
     /// [`Error`] when something cannot be opened; nothing runs then.
     pub async fn start(config: Config) -> Result<Running, Error> {
-        start::start(config).await
+        // Opening every engine there may be is a large future, and happens once.
+        Box::pin(start::start(config)).await
     }
 }
 

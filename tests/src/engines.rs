@@ -33,7 +33,6 @@ impl Fleet {
     /// # Panics
     /// When a server cannot be had and `CI` is set; elsewhere the program says that it did not run, and ends.
     #[must_use]
-    #[expect(clippy::exit, reason = "nothing in this program can run")]
     pub fn new() -> Option<Self> {
         let program = std::env::current_exe().expect("a program has a path");
         let name = program.file_name().unwrap_or_default().to_string_lossy();

@@ -43,7 +43,7 @@ async fn append(store: &MemoryStore, count: u64) {
         let expected = store.read_stream(&stream, 0, usize::MAX).await.unwrap().len() as u64;
         let event = NewEvent {
             id: Uuid::from_u128(u128::from(n) << 80 | 0x4000_8000_0000_0000_0000),
-            kind: "order.placed",
+            kind: "order.placed".into(),
             data: Bytes::from(format!(r#"{{"n":{n}}}"#)),
             metadata: Bytes::from_static(b"{}"),
         };
@@ -112,7 +112,8 @@ async fn a_message_is_a_cloud_event_and_says_nothing_of_who_asked() {
         "$causationId":"00000000-0000-4000-8000-000000000003","occurred_at":"2011-02-03T04:05:06Z"}"#;
     let id = Uuid::from_u128(7);
     let body = Bytes::from_static(br#"{"ship_to":{"sealed":"AAAA"}}"#);
-    let event = NewEvent { id, kind: "order.placed", data: body.clone(), metadata: Bytes::copy_from_slice(metadata) };
+    let event =
+        NewEvent { id, kind: "order.placed".into(), data: body.clone(), metadata: Bytes::copy_from_slice(metadata) };
     let append = Append { recorded_at: None, stream: "order-a-b.c".into(), expected: 0, events: vec![event] };
     store.append(vec![append]).await.unwrap().remove(0).unwrap();
     drain(&mut relay(&store, &bus, limits()).await, &store).await;
@@ -145,7 +146,7 @@ async fn a_body_that_the_bus_cannot_carry_stays_in_the_log() {
     let payload_max = bus.tail().await.unwrap().payload_max;
     for (n, size) in [payload_max, payload_max + 1].into_iter().enumerate() {
         let data = Bytes::from(vec![b'x'; size]);
-        let event = NewEvent { id: Uuid::from_u128(n as u128), kind: "a.b", data, metadata: Bytes::new() };
+        let event = NewEvent { id: Uuid::from_u128(n as u128), kind: "a.b".into(), data, metadata: Bytes::new() };
         let append = Append { recorded_at: None, stream: format!("a-{n}"), expected: 0, events: vec![event] };
         store.append(vec![append]).await.unwrap().remove(0).unwrap();
     }

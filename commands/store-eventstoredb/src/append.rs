@@ -130,7 +130,7 @@ impl EventStoreDb {
 async fn send(calls: &Calls, append: &Append) -> Result<Result<WriteResult, Answer>, Error> {
     let silence = calls.timeout();
     let options = AppendToStreamOptions::default().stream_state(state(append.expected));
-    let events: Vec<_> = append.events.iter().map(outgoing).collect();
+    let events: Vec<_> = append.events.iter().map(|event| outgoing(event, append.recorded_at)).collect();
     let send = |client: eventstore::Client| {
         let (stream, options, events) = (append.stream.clone(), options.clone(), events.clone());
         async move {
@@ -158,7 +158,8 @@ fn groups(batch: Vec<Append>) -> Vec<Vec<(usize, Append)>> {
         let stream = append.stream.as_str();
         append.events.iter().any(|event| *owners.entry(event.id).or_insert(stream) != stream)
     });
-    if crossed {
+    // What is copied keeps its order also among streams.
+    if crossed || batch.iter().any(|append| append.recorded_at.is_some()) {
         return vec![batch.into_iter().enumerate().collect()];
     }
     let mut groups: Vec<Vec<(usize, Append)>> = Vec::new();

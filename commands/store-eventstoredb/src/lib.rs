@@ -15,6 +15,8 @@
 //!   estimates what is beyond from how dense those were.
 //! - **No deadlines.** Every call has one here; an append without an answer is tried again with the same ids, and is
 //!   [`ports::store::Error::Unknown`] in the end. A client that failed is replaced by a new one.
+//! - **No time but its own.** An event that is copied from another log carries its time in front of its metadata, and is
+//!   read with it; who reads the server directly sees it there as `$recordedAt`.
 //! - **Snapshots** are streams of their own, `cartulary.snapshots.<fold>-<name>`, that keep their newest event; their
 //!   type begins with `$`, as the server's own do, and all of those are left out of `read_all`.
 //!

@@ -175,7 +175,7 @@ mod tests {
         let repeat = |n: u64| {
             let Recorded { id, data, metadata, .. } = event(n);
             let event = ports::store::NewEvent { id, kind: "thing.happened".into(), data, metadata };
-            Append { stream: "thing-1".into(), expected: 4, events: vec![event] }
+            Append { recorded_at: None, stream: "thing-1".into(), expected: 4, events: vec![event] }
         };
         let known: Vec<bool> = (1..=4).map(|n| window.known(&repeat(n)).is_some()).collect();
         assert_eq!(known, [false, true, true, false]);

@@ -101,7 +101,7 @@ async fn ids_are_found_in_a_window_and_distances_estimated_beyond_a_bound() {
     let id = |n: u128| Uuid::from_u128(n);
     let append = |n: u128| {
         let event = NewEvent { id: id(n), kind: "thing.happened".into(), data: "{}".into(), metadata: "{}".into() };
-        Append { stream: format!("thing-{n}"), expected: 0, events: vec![event] }
+        Append { recorded_at: None, stream: format!("thing-{n}"), expected: 0, events: vec![event] }
     };
     one.append((0..200).map(append).collect()).await.unwrap();
     let fifty: Vec<Uuid> = one.read_all(Position::START, 1_000).await.unwrap()[150..].iter().map(|e| e.id).collect();

@@ -100,7 +100,7 @@ fn store(port: u16) -> Arc<dyn EventStore> {
 fn append(n: u128, expected: u64) -> Append {
     let event =
         NewEvent { id: Uuid::from_u128(n), kind: "thing.happened".into(), data: "{}".into(), metadata: "{}".into() };
-    Append { stream: "thing-1".to_owned(), expected, events: vec![event] }
+    Append { recorded_at: None, stream: "thing-1".to_owned(), expected, events: vec![event] }
 }
 
 async fn write(store: &Arc<dyn EventStore>, n: u128, expected: u64) -> Result<Result<Appended, Refused>, Error> {

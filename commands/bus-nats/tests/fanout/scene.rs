@@ -91,7 +91,7 @@ impl Log {
             let expected = self.lengths.entry(aggregate).or_default();
             let event = NewEvent {
                 id: Uuid::from_u128((u128::from(self.written + 1) << 80) | 0x4000_8000_0000_0000_0000),
-                kind: if *expected == 0 { "order.placed" } else { "order.reserved" },
+                kind: if *expected == 0 { "order.placed" } else { "order.reserved" }.into(),
                 data: Bytes::from(format!(r#"{{"n":{}}}"#, self.written)),
                 metadata: Bytes::from_static(b"{}"),
             };
