@@ -1,13 +1,22 @@
-//! A server that freezes, and one that crashes: what was acknowledged is there once, what was not can be repeated.
+//! A server that freezes, and one that crashes: what was acknowledged is there once, what was not can be repeated. And what
+//! is acknowledged was synced.
 
 use std::{sync::Arc, time::Duration};
 
 use ports::store::{Append, Appended, Error, EventStore, Position, Refused};
+use servers::{
+    or_not_run,
+    postgres::{Options, Postgres},
+};
 use store_postgres::{Limits, PostgresStore};
 use tokio::{task::JoinSet, time::timeout};
 use uuid::Uuid;
 
-use crate::{SOON, append, audit::audit, connect, own_server};
+use crate::{
+    SOON, append,
+    audit::{self, audit},
+    connect, own_server,
+};
 
 /// Deadlines that a frozen server soon meets.
 fn short() -> Limits {
@@ -95,4 +104,34 @@ async fn everything_acknowledged_is_there_once_after_crashes_of_the_server() {
     }
     let events = store.read_all(Position::START, usize::MAX).await.unwrap();
     assert_eq!(events.len(), log.len(), "the store that lived through it all reads all");
+}
+
+/// The database says that commits need not wait for the disk; ours do all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_commit_is_synced_whatever_the_database_says() {
+    const APPENDS: u64 = 50;
+    let durable = Options { durable: true, own: true, ..Options::default() };
+    let Some(server) = or_not_run(Postgres::start(durable)) else { return };
+    let url = server.fresh_database().unwrap();
+    let careless =
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$";
+    audit::with(&url, |client| client.batch_execute(careless)).unwrap();
+    let store = connect(&url, &Limits::default()).await.unwrap();
+    let syncs = || {
+        let syncs = "SELECT wal_sync FROM pg_stat_wal";
+        audit::with(&url, |client| client.query_one(syncs, &[]).unwrap().get::<_, i64>(0).cast_unsigned())
+    };
+    // What making the tables has synced is counted by then.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let before = syncs();
+    for n in 0..APPENDS {
+        persist(&store, &append("thing-1", n, [u128::from(n) + 1])).await.unwrap();
+    }
+    // The server counts now and then.
+    let counted = async {
+        while syncs() < before + APPENDS {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(SOON / 2, counted).await.expect("each append, one after the other, was synced");
 }
