@@ -8,6 +8,7 @@
 pub mod engines;
 mod loops;
 mod start;
+pub mod wire;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -48,6 +49,8 @@ impl App {
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Where it speaks the EventStoreDB protocol, if it does.
+    pub wire: Option<SocketAddr>,
     /// Issues tokens for it.
     pub signer: Arc<Signer>,
     /// Whether the signing key was made just now: this shop was never open before.

@@ -16,7 +16,9 @@ use std::{
 
 use sandbox::Behaviour;
 
-pub use engines::{Address, Bus, Engines, KeyEngine, LogEngine, Nats, Outlet, Postgres, Sqlite, ViewEngine};
+pub use engines::{
+    Address, Bus, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Outlet, Postgres, Sqlite, ViewEngine, Wire,
+};
 pub use layers::{Layers, Setting};
 
 use crate::{limits::Limits, services::Rules};
@@ -53,8 +55,12 @@ pub struct Config {
     pub sqlite: Sqlite,
     /// The PostgreSQL server, if there is one.
     pub postgres: Postgres,
+    /// The EventStoreDB server, if there is one.
+    pub eventstoredb: EventStoreDb,
     /// The NATS server, if there is one.
     pub nats: Nats,
+    /// The EventStoreDB protocol, served from the log.
+    pub wire: Wire,
     /// The relay's limits.
     pub relay: commands::relay::Limits,
     /// The projection engine's limits.
@@ -82,7 +88,9 @@ impl Config {
             engines: Engines::EMBEDDED,
             sqlite: Sqlite::default(),
             postgres: Postgres::default(),
+            eventstoredb: EventStoreDb::default(),
             nats: Nats::default(),
+            wire: Wire::default(),
             relay: commands::relay::Limits::default(),
             engine: projections::engine::Limits::default(),
             payments: Behaviour::calm(0),

@@ -10,6 +10,7 @@ use ports::{
     store::{self, EventStore},
     views::ViewStore,
 };
+use store_eventstoredb::EventStoreDb;
 use store_postgres::{PostgresKeys, PostgresStore};
 use store_sqlite::{SqliteKeys, SqliteStore};
 use tokio::task::JoinError;
@@ -33,12 +34,15 @@ pub enum Error {
     /// The views on PostgreSQL do not open.
     #[error("the views on PostgreSQL do not open")]
     PostgresViews(#[from] views_postgres::Error),
+    /// The EventStoreDB server cannot be named like that.
+    #[error("the EventStoreDB server cannot be used")]
+    EventStoreDb(#[from] store_eventstoredb::Invalid),
     /// NATS cannot be used.
     #[error("NATS cannot be used")]
     Nats(#[from] bus_nats::Error),
-    /// The relay's place cannot be read.
-    #[error("the relay cannot find its place")]
-    Relay(#[from] store::Error),
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Log(#[from] store::Error),
     /// The thread that opened files has panicked.
     #[error("opening the files failed")]
     Opening(#[from] JoinError),
@@ -70,6 +74,12 @@ pub async fn log(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Even
         }
         LogEngine::Postgres => {
             Arc::new(PostgresStore::connect(config.postgres.url(), clock, &config.postgres.log).await?)
+        }
+        LogEngine::EventStoreDb => {
+            let store = EventStoreDb::new(config.eventstoredb.url(), config.eventstoredb.limits.clone())?;
+            // It connects when it is first asked something: better now than at the first order.
+            store.head().await?;
+            Arc::new(store)
         }
     })
 }

@@ -1,12 +1,13 @@
 //! Opening the shop.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use commands::{
     runner::Runner,
     shop::{Loop, Shop},
     steps::{Steps, carrier_notices, provider_notices},
 };
+use esdb_wire::Mode;
 use ports::clock::Clock;
 use projections::{engine::Engine, positions::Positions};
 use sandbox::{SandboxCarrier, SandboxPayments};
@@ -17,6 +18,7 @@ use super::{
     Running,
     engines::{self, Engines},
     loops,
+    wire::{self, Serving},
 };
 use crate::{
     auth::{KeyError, Signer, Verifier},
@@ -56,6 +58,9 @@ pub enum Error {
     /// The views do not belong to the log.
     #[error("the views cannot be folded; delete the view store to have it built anew")]
     Engine(#[from] projections::engine::Error),
+    /// The EventStoreDB protocol cannot be served.
+    #[error(transparent)]
+    Wire(#[from] wire::Error),
     /// The log cannot be read.
     #[error("the log cannot be read")]
     Log(#[from] ports::store::Error),
@@ -94,6 +99,7 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     let positions = fold(&mut tasks, &config, &opened, &rest).await?;
     process(&mut tasks, &config, &opened, &steps, &rest).await?;
     relay(&mut tasks, &config, &opened, &rest).await?;
+    let wire = protocol(&mut tasks, &config, &opened, &signer, &rest).await?;
 
     let context = Arc::new(Context {
         shop: shop.clone(),
@@ -114,6 +120,7 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     let loops = tasks;
     Ok(Running {
         addr,
+        wire,
         signer,
         first_start,
         positions,
@@ -203,6 +210,29 @@ async fn relay(
         "the relay"
     });
     Ok(())
+}
+
+/// Begins to serve the EventStoreDB protocol, if an address is named for it.
+async fn protocol(
+    tasks: &mut JoinSet<&'static str>,
+    config: &Config,
+    opened: &Engines,
+    signer: &Signer,
+    rest: &watch::Receiver<bool>,
+) -> Result<Option<SocketAddr>, Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let verifier = Verifier::new(vec![signer.public()], config.limits.tokens.clone(), Arc::clone(&clock));
+    let log = Arc::clone(&opened.log);
+    let Some(serving) = Serving::open(&config.wire, Mode::Shop, log, verifier, clock).await? else { return Ok(None) };
+    let (addr, mut rest) = (serving.addr, rest.clone());
+    tasks.spawn(async move {
+        let end = async move { drop(rest.wait_for(|rest| *rest).await) };
+        if let Err(error) = serving.run(end).await {
+            tracing::error!(%error, "the EventStoreDB protocol is served no more");
+        }
+        "the EventStoreDB protocol"
+    });
+    Ok(Some(addr))
 }
 
 /// Resolves when the shop is to close. Health says so first, so that a balancer looks elsewhere.

@@ -95,6 +95,14 @@ impl Verifier {
     pub(crate) fn verify(&self, headers: &HeaderMap) -> Result<Option<Verified>, Status> {
         let Some(header) = headers.get(AUTHORIZATION) else { return Ok(None) };
         let token = header.to_str().ok().and_then(bearer).ok_or_else(|| refused("expected `Bearer <token>`"))?;
+        self.token(token).map(Some)
+    }
+
+    /// The member and roles of a token.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED_CALLER` or `TOKEN_EXPIRED`.
+    pub(crate) fn token(&self, token: &str) -> Result<Verified, Status> {
         if token.len() > self.limits.token_bytes_max {
             return Err(refused("the token is too long to be ours"));
         }
@@ -108,7 +116,7 @@ impl Verifier {
                 verified
             }
         };
-        Ok(Some(verified))
+        Ok(verified)
     }
 
     fn check_signature(&self, token: &str) -> Result<Verified, Status> {

@@ -105,6 +105,7 @@ fn same(one: &Config, other: &Config) -> bool {
         && match one.engines.log {
             LogEngine::Sqlite => one.data == other.data,
             LogEngine::Postgres => one.postgres.url() == other.postgres.url(),
+            LogEngine::EventStoreDb => one.eventstoredb.url() == other.eventstoredb.url(),
         }
 }
 

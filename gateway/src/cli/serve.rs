@@ -48,10 +48,17 @@ fn announce(running: &Running, data: &str, json: bool) -> Result<(), Error> {
     let addr = running.addr;
     let mut out = std::io::stdout().lock();
     if json {
-        let line = serde_json::json!({ "listening": addr.to_string(), "protocols": ["grpc", "json"], "data": data });
+        let wire = running.wire.map(|wire| wire.to_string());
+        let protocols = ["grpc", "json"];
+        let line = serde_json::json!({
+            "listening": addr.to_string(), "protocols": protocols, "data": data, "eventstoredb": wire,
+        });
         writeln!(out, "{line}")?;
     } else {
         writeln!(out, "listening on {addr}: gRPC (HTTP/2) and JSON (http://{addr}/)")?;
+        if let Some(wire) = running.wire {
+            writeln!(out, "the log for EventStoreDB's clients: esdb://token:$CARTULARY_TOKEN@{wire}?tls=false")?;
+        }
     }
     out.flush()?;
     if running.first_start {

@@ -1,6 +1,6 @@
 //! Which engine keeps what, and how to reach it.
 
-use std::{fmt, fs, io, path::PathBuf, time::Duration};
+use std::{fmt, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
@@ -13,6 +13,9 @@ pub enum LogEngine {
     Sqlite,
     /// A PostgreSQL server; any number of processes write it.
     Postgres,
+    /// An EventStoreDB or KurrentDB server; any number of processes write it.
+    #[serde(rename = "eventstoredb")]
+    EventStoreDb,
 }
 
 /// What keeps the views' rows.
@@ -49,6 +52,7 @@ pub enum Bus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Server {
     Postgres,
+    EventStoreDb,
     Nats,
 }
 
@@ -76,6 +80,7 @@ impl Engines {
             (self.log == LogEngine::Postgres, Server::Postgres, "engines.log"),
             (self.keys == KeyEngine::Postgres, Server::Postgres, "engines.keys"),
             (self.views == ViewEngine::Postgres, Server::Postgres, "engines.views"),
+            (self.log == LogEngine::EventStoreDb, Server::EventStoreDb, "engines.log"),
             (self.bus == Bus::Nats, Server::Nats, "engines.bus"),
         ];
         wishes.into_iter().find_map(|(uses, of, setting)| (uses && of == server).then_some(setting))
@@ -108,6 +113,32 @@ impl Postgres {
     pub fn url(&self) -> &str {
         self.address.as_ref().map_or("", Address::url)
     }
+}
+
+/// An EventStoreDB or KurrentDB server.
+#[derive(Debug, Clone, Default)]
+pub struct EventStoreDb {
+    /// How to reach it, `esdb://user:password@host:port?tls=false`.
+    pub address: Option<Address>,
+    /// The bounds of what is asked of it.
+    pub limits: store_eventstoredb::Limits,
+}
+
+impl EventStoreDb {
+    /// How to reach it; a configuration that is valid has it wherever the server is asked for.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.address.as_ref().map_or("", Address::url)
+    }
+}
+
+/// The EventStoreDB protocol, served from the log.
+#[derive(Debug, Clone, Default)]
+pub struct Wire {
+    /// Where to listen, if it is served at all; port 0 takes any free one.
+    pub listen: Option<SocketAddr>,
+    /// Its bounds.
+    pub limits: esdb_wire::Limits,
 }
 
 /// A NATS server.

@@ -10,7 +10,10 @@ use toml::Value;
 
 use super::{
     Config, Error,
-    engines::{Address, Bus, Engines, KeyEngine, LogEngine, Nats, Outlet, Postgres, Server, Sqlite, ViewEngine},
+    engines::{
+        Address, Bus, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Outlet, Postgres, Server, Sqlite, ViewEngine,
+        Wire,
+    },
     kinds::*,
 };
 
@@ -188,6 +191,52 @@ section! { NatsLimits as bus_nats::Limits {
     feeds_bytes_max: Count64,
 } }
 
+section! { EventStoreDbLog as store_eventstoredb::Limits {
+    call_timeout: Span,
+    attempts_max: Count32,
+    retry_pause: Span,
+    streams_in_flight_max: Count,
+    finds_in_flight_max: Count,
+    ids_max: Count,
+    stream_ids_max: Count,
+    streams_known_max: Count,
+    page_events: Count,
+    distance_exact_max: Count64,
+    poll_every: Span,
+    snapshot_bytes_max: Count,
+} }
+
+section! { WireLimits as esdb_wire::Limits {
+    streams_per_connection_max: Count32,
+    connections_max: Count,
+    writes_max: Count,
+    reads_max: Count,
+    subscriptions_max: Count,
+    sessions_max: Count,
+    request_bytes_max: Count,
+    response_bytes_max: Count,
+    append_bytes_max: Count,
+    append_events_max: Count,
+    batch_pending_max: Count,
+    name_bytes_max: Count,
+    attempts_max: Count32,
+    append_timeout: Span,
+    page_events: Count,
+    filter_bytes_max: Count,
+    filter_compiled_bytes_max: Count,
+    filter_backtrack_max: Count,
+    checkpoint_events: Count64,
+    poll_every: Span,
+    hints_max: Count,
+    keepalive_every: Span,
+    keepalive_timeout: Span,
+    header_bytes_max: Count32,
+    stream_window_bytes: Count32,
+    connection_window_bytes: Count32,
+    pending_resets_max: Count,
+    drain: Span,
+} }
+
 section! { Relay as commands::relay::Limits {
     batch_events_max: Count,
     batch_bytes_max: Count,
@@ -259,6 +308,23 @@ struct TypedNats {
     limits: NatsLimits,
 }
 
+/// An EventStoreDB server.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TypedEventStoreDb {
+    url: Option<String>,
+    url_file: Option<PathBuf>,
+    limits: EventStoreDbLog,
+}
+
+/// The EventStoreDB protocol, served.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TypedWire {
+    listen: Option<String>,
+    limits: WireLimits,
+}
+
 /// Which engine keeps what.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -275,7 +341,7 @@ impl TypedEngines {
         let log = self.log.unwrap_or(base.log);
         let keys = match log {
             LogEngine::Postgres => KeyEngine::Postgres,
-            LogEngine::Sqlite => KeyEngine::Sqlite,
+            LogEngine::Sqlite | LogEngine::EventStoreDb => KeyEngine::Sqlite,
         };
         let (views, bus) = (self.views.unwrap_or(base.views), self.bus.unwrap_or(base.bus));
         Engines { log, views, keys: self.keys.unwrap_or(keys), bus }
@@ -330,7 +396,9 @@ pub(super) struct Typed {
     engines: TypedEngines,
     sqlite: TypedSqlite,
     postgres: TypedPostgres,
+    eventstoredb: TypedEventStoreDb,
     nats: TypedNats,
+    wire: TypedWire,
     relay: Relay,
     engine: Engine,
     sandbox: Sandbox,
@@ -341,12 +409,11 @@ impl Typed {
     pub(super) fn validate(self) -> Result<Config, Error> {
         let base = Config::new(self.data.unwrap_or_else(|| super::DATA.into()));
         let refuse = |key: &str, why: &str| Error::Value { key: key.to_owned(), why: why.to_owned() };
-        let listen = match self.listen {
-            None => base.listen,
-            Some(typed) => typed
-                .parse::<SocketAddr>()
-                .map_err(|_| refuse("listen", "must be an address with a port, such as 127.0.0.1:50051"))?,
+        let socket = |key: &str, typed: Option<String>| {
+            let read = typed.map(|typed| typed.parse::<SocketAddr>()).transpose();
+            read.map_err(|_| refuse(key, "must be an address with a port, such as 127.0.0.1:50051"))
         };
+        let listen = socket("listen", self.listen)?.unwrap_or(base.listen);
         let roles = self.roles.unwrap_or_else(|| vec![Role::Gateway, Role::Projections, Role::Processes, Role::Relay]);
         if !roles.contains(&Role::Gateway) {
             return Err(refuse("roles", "must name the gateway: the other roles do not run without it yet"));
@@ -358,6 +425,15 @@ impl Typed {
             address: address("postgres", url, url_file, wanted)?,
             log: log.over("postgres.log", base.postgres.log)?,
             views: views.over("postgres.views", base.postgres.views)?,
+        };
+        let TypedEventStoreDb { url, url_file, limits } = self.eventstoredb;
+        let eventstoredb = EventStoreDb {
+            address: address("eventstoredb", url, url_file, engines.uses(Server::EventStoreDb))?,
+            limits: limits.over("eventstoredb.limits", base.eventstoredb.limits)?,
+        };
+        let wire = Wire {
+            listen: socket("wire.listen", self.wire.listen)?,
+            limits: self.wire.limits.over("wire.limits", base.wire.limits)?,
         };
         let TypedNats { url, url_file, outlet, limits } = self.nats;
         let nats = Nats {
@@ -382,7 +458,9 @@ impl Typed {
                 views: self.sqlite.views.over("sqlite.views", base.sqlite.views)?,
             },
             postgres,
+            eventstoredb,
             nats,
+            wire,
             relay: self.relay.over("relay", base.relay)?,
             engine: self.engine.over("engine", base.engine)?,
             payments: self.sandbox.payments.over("sandbox.payments", base.payments)?,
@@ -423,6 +501,10 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
     shown.extend(config.postgres.address.as_ref().map(|address| address.shown("postgres")));
     PostgresLog::show("postgres.log", &config.postgres.log, &mut shown);
     PostgresViews::show("postgres.views", &config.postgres.views, &mut shown);
+    shown.extend(config.eventstoredb.address.as_ref().map(|address| address.shown("eventstoredb")));
+    EventStoreDbLog::show("eventstoredb.limits", &config.eventstoredb.limits, &mut shown);
+    shown.extend(config.wire.listen.map(|listen| ("wire.listen".to_owned(), text(listen.to_string()))));
+    WireLimits::show("wire.limits", &config.wire.limits, &mut shown);
     shown.extend(config.nats.address.as_ref().map(|address| address.shown("nats")));
     NatsOutlet::show("nats.outlet", &config.nats.outlet, &mut shown);
     NatsLimits::show("nats.limits", &config.nats.limits, &mut shown);
