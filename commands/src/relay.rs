@@ -1,12 +1,12 @@
 //! The relay: every event of the log, once it is there, goes out on a bus, in the log's order.
 //!
-//! The bus itself tells how far it has come: its newest message names its place in the log, and the relay goes on behind
-//! it. Each batch names the sequence that it must follow, so of two relays, or of a relay and its own messages that
-//! come late, one is refused and looks again; nothing is ever out of order for having been tried twice. What the bus
-//! loses it simply is not told to have: a wiped bus is filled again from the beginning.
+//! The bus itself tells how far it has come: its newest message names its place in the log, and the relay goes on
+//! behind it. Each batch names the sequence that it must follow, so of two relays, or of a relay and its own messages
+//! that come late, one is refused and looks again; nothing is ever out of order for having been tried twice. What a
+//! bus has lost it gets again: a wiped one is filled from the beginning.
 //!
-//! A checkpoint beside the log says how far everything was acknowledged. It moves only after the bus has answered, never
-//! ahead of it, and is asked only where the bus cannot tell: when its messages have expired.
+//! A checkpoint beside the log says how far everything was acknowledged. It moves only after the bus has answered,
+//! never ahead of it, and is asked only where the bus cannot tell: when its messages have expired.
 //!
 //! The relay is at-least-once towards consumers: they keep the log's position and ignore what they have seen.
 
@@ -48,8 +48,8 @@ pub struct Limits {
     pub idle_waits_max: u32,
     /// How many of the bus's messages are compared with the log at a time.
     pub page_messages_max: usize,
-    /// How many events a comparison remembers as not yet seen on the bus (about 50 bytes each); when there are more, the
-    /// bus is read again for the rest of the log. Only a bus that lacks so many comes near it.
+    /// How many events a comparison remembers as not yet seen on the bus (about 50 bytes each); when there are more,
+    /// the bus is read again for the rest of the log. Only a bus that lacks so many comes near it.
     pub unseen_events_max: usize,
 }
 

@@ -1,5 +1,5 @@
-//! How fast the relay publishes a log that is there already, beside a bare publisher that sends the same bodies, pipelined,
-//! and nothing else. Both in one run, on the same server; only the ratio means anything elsewhere.
+//! How fast the relay publishes a log that is there already, beside a bare publisher that sends the same bodies,
+//! pipelined, and nothing else. Both in one run, on the same server; only the ratio means anything elsewhere.
 //!
 //! `cargo bench -p bus-nats`; `-- --events 200000 --durable` for more, or for a server that syncs every message.
 

@@ -1,17 +1,17 @@
 //! Work on events shared by several workers, each aggregate in order.
 //!
-//! A durable consumer hands out of order what it has to hand out again, and a queue of workers has no order at all. So a
-//! group has a stream of its own that takes its messages from the event stream and puts a partition into their
+//! A durable consumer hands out of order what it has to hand out again, and a queue of workers has no order at all.
+//! So a group has a stream of its own that takes its messages from the event stream and puts a partition into their
 //! subject, a hash of aggregate and id; and a consumer per partition with one message under way. What is not done
 //! comes again before anything else of its partition, to whichever worker asks: no leases, no assignment, no election.
-//! Every worker asks for every partition; a partition's speed is one message per round trip, so take more partitions than
-//! workers. (With batches instead, what a dead worker left undone is overtaken by what was published since.)
+//! Every worker asks for every partition; a partition's speed is one message per round trip, so take more partitions
+//! than workers. (With batches instead, what a dead worker left undone is overtaken by what was published since.)
 //!
-//! What is done leaves the group's stream, so it holds only what is open. Another number of partitions is another group,
-//! which begins at the beginning.
+//! What is done leaves the group's stream, so it holds only what is open. Another number of partitions is another
+//! group, which begins at the beginning.
 //!
-//! A worker that takes longer than `ack_wait` is taken for dead, and its message is worked on twice: whoever works keeps,
-//! with what it made of it, the position or the revision (`ce-revision`) it has come to.
+//! A worker that takes longer than `ack_wait` is taken for dead, and its message is worked on twice: whoever works
+//! keeps, with what it made of it, the position or the revision (`ce-revision`) it has come to.
 
 use async_nats::{
     HeaderMap,

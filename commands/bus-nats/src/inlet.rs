@@ -1,9 +1,9 @@
 //! Partner feeds: what a partner publishes to `<prefix>.in.<feed>` is handed to an intake until it is done.
 //!
-//! A partner names each message in `Nats-Msg-Id` and publishes it until it is acknowledged. The server drops repeats within
-//! its window; all others are the intake's to recognise: it derives its request id from feed and message id, and the log
-//! has the effect once. So the message is acknowledged only after the intake is done, and a lost acknowledgement or
-//! a crash between the two means no more than that it comes again.
+//! A partner names each message in `Nats-Msg-Id` and publishes it until it is acknowledged. The server drops repeats
+//! within its window; all others are the intake's to recognise: it derives its request id from feed and message id,
+//! and the log has the effect once. So the message is acknowledged only after the intake is done, and a lost
+//! acknowledgement or a crash between the two means no more than that it comes again.
 //!
 //! A feed keeps its order: while one message waits to be tried again, none behind it comes. What the intake refuses for
 //! ever, what has been tried too often, and what has no id, is ended with a reason, which the server publishes as

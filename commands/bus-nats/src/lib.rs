@@ -10,9 +10,9 @@
 //!
 //! and one plain subject, `shop.wake`, that carries the newest position to whoever listens.
 //!
-//! - NATS is never the record. It acknowledges before it syncs, unless told otherwise, and may lose what it acknowledged.
-//!   So each batch names the sequence that it follows: a stream that is not where it was refuses it, and the relay looks
-//!   again. Messages of a lost connection that arrive late are refused by the same rule.
+//! - NATS is never the record. It acknowledges before it syncs, unless told otherwise, and may lose what it
+//!   acknowledged. So each batch names the sequence that it follows: a stream that is not where it was refuses it,
+//!   and the relay looks again. Messages of a lost connection that arrive late are refused by the same rule.
 //! - `Nats-Msg-Id` is the event's id: the server drops repeats within the window, consumers for ever.
 //! - A server may ignore settings that it does not know. So its version is checked, and every stream and consumer is
 //!   read back after it was made or changed; what differs is an error that names the setting.

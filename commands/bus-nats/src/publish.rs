@@ -1,7 +1,7 @@
 //! Publishing a batch: pipelined, each message behind the one before it, or not at all.
 //!
-//! Each message names the sequence it must follow, and, but for the first, the message. The sequence alone would not do: the
-//! later messages of a batch that begins a little too early fit where their first one does not.
+//! Each message names the sequence it must follow, and, but for the first, the message. The sequence alone would not
+//! do: the later messages of a batch that begins a little too early fit where their first one does not.
 
 use std::collections::VecDeque;
 

@@ -130,8 +130,8 @@ impl Nats {
         Ok(made)
     }
 
-    /// A durable consumer that has one message at a time under way, for as long as it takes, and never gives up: whatever
-    /// is not done yet comes before everything behind it.
+    /// A durable consumer that has one message at a time under way, for as long as it takes, and never gives up:
+    /// whatever is not done yet comes before everything behind it.
     pub(crate) fn strictly_one_by_one(&self, name: String, filter: String) -> consumer::pull::Config {
         consumer::pull::Config {
             durable_name: Some(name),

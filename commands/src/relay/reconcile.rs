@@ -1,9 +1,10 @@
 //! Log and bus compared, and what the bus lacks published again.
 //!
-//! The bus is read once from its beginning, in its own order, and the log beside it. An event that the log has shown and
-//! the bus has not yet is remembered until it comes; since the bus's order is the log's, hardly any are at a time.
-//! Those that never come are missing; should they be too many to remember, the log is compared part by part. They are published behind everything else, each naming how far the bus held the log,
-//! so a filled gap does not set the bus back.
+//! The bus is read once from its beginning, in its own order, and the log beside it. An event that the log has shown
+//! and the bus has not yet is remembered until it comes; since the bus's order is the log's, hardly any are at a time.
+//! Those that never come are missing; should they be too many to remember, the log is compared part by part. They are
+//! published behind everything else, each naming how far the bus held the log, so a filled gap does not set the bus
+//! back.
 
 use std::collections::BTreeMap;
 
@@ -53,8 +54,8 @@ struct Comparison {
 }
 
 impl Relay {
-    /// Compares the whole bus with the whole log and publishes what the bus lacks. `now` tells what has expired. Costs a
-    /// reading of both; consumers may go on meanwhile.
+    /// Compares the whole bus with the whole log and publishes what the bus lacks. `now` tells what has expired.
+    /// Costs a reading of both; consumers may go on meanwhile.
     ///
     /// # Errors
     /// An [`Error`]; what was published by then stays, and a repetition goes on from there.

@@ -5,8 +5,8 @@
 //! [`crate::conformance`] tests):
 //! - messages lie in one order, by sequence, and a batch is published in its order: whatever fails in the midst of it,
 //!   nothing later of it is there without everything earlier;
-//! - [`Bus::publish`] names the sequence it goes on behind, and nothing is published when the bus ends elsewhere: of two
-//!   relays, or of a relay and its own late messages, one wins and the other looks again;
+//! - [`Bus::publish`] names the sequence it goes on behind, and nothing is published when the bus ends elsewhere: of
+//!   two relays, or of a relay and its own late messages, one wins and the other looks again;
 //! - what is answered as published is held as safely as the bus holds anything, which may be less than for ever.
 
 use std::time::Duration;
@@ -148,8 +148,8 @@ pub trait Bus: Send + Sync + 'static {
     async fn listen(&self) -> Result<Box<dyn Announcements>, Error>;
 }
 
-/// What [`Bus::announce`] told, as far as it was heard. A wake-up only: announcements may be lost, repeated or overtaken,
-/// so whoever waits for one reads the log anyway after a while.
+/// What [`Bus::announce`] told, as far as it was heard. A wake-up only: announcements may be lost, repeated or
+/// overtaken, so whoever waits for one reads the log anyway after a while.
 #[async_trait]
 pub trait Announcements: Send {
     /// Waits for the next announcement; of several that wait already, the furthest.
