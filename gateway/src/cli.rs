@@ -62,7 +62,7 @@ enum Command {
     Bench(bench::Args),
     /// Issues a token that the shop in a folder accepts.
     Token(token::Args),
-    /// Moves a shop's log, and its members' keys, to other engines.
+    /// Moves a shop's log, and its members' keys, to other engines; serves a bare log.
     Log(log::Args),
     /// Holds what went out to the bus against the log.
     Bus(bus::Args),
@@ -147,6 +147,12 @@ pub enum Error {
     /// The copy did not come to its end.
     #[error("the copy did not come to its end; begin it again to go on")]
     Copy(#[from] commands::copy::Error),
+    /// The EventStoreDB protocol cannot be served.
+    #[error(transparent)]
+    Wire(#[from] app::wire::Error),
+    /// The EventStoreDB protocol is served no more.
+    #[error(transparent)]
+    WireEnded(#[from] esdb_wire::Error),
     /// Log and bus cannot be compared.
     #[error("log and bus cannot be compared now")]
     Relay(#[from] commands::relay::Error),
@@ -173,6 +179,8 @@ impl Error {
             | Self::Engine(_)
             | Self::Copy(_)
             | Self::Relay(_)
+            | Self::Wire(_)
+            | Self::WireEnded(_)
             | Self::Import(_)
             | Self::Shop(_)
             | Self::System(_) => 1,

@@ -1,12 +1,19 @@
 //! `cartulary log`: what can be done with a shop's log beside selling.
 
-use std::{io::Write as _, path::PathBuf, sync::Arc};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use commands::copy::{self, Copied, LogCopy, Phase};
+use esdb_wire::Mode;
 use ports::clock::Clock;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Error, Settings, import::report::grouped, progress::Progress};
-use crate::{app::engines, clock::SystemClock, config::Config};
+use crate::{
+    app::{engines, wire::Serving},
+    auth::{Signer, Verifier},
+    clock::SystemClock,
+    config::{Config, LogEngine, Wire},
+};
 
 /// What `log` is told.
 #[derive(Debug, clap::Args)]
@@ -30,6 +37,28 @@ Examples:
 Nobody may sell on the target meanwhile. The source may: what is sold during the copy is taken by the next one, so stop it,
 copy again (seconds), and start the target.")]
     Copy(Copy),
+    /// Serves a bare log over the EventStoreDB protocol, without a shop, until told to stop (SIGINT or SIGTERM).
+    ///
+    /// Any client of EventStoreDB or KurrentDB may append, read and follow with a token of this folder as its password:
+    /// an operator's writes everything, a partner's appends, an analyst's reads. A shop may stand on it, too.
+    #[command(after_help = "\
+Example:
+  cartulary log serve --data log --listen 127.0.0.1:2113
+  cartulary token --role operator --data log
+  esdb://token:<that token>@127.0.0.1:2113?tls=false     in any client, or as eventstoredb.url of a shop")]
+    Serve(Serve),
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    /// Where to listen.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:2113")]
+    listen: SocketAddr,
+    /// Prints what it listens on as one line of JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,7 +80,39 @@ struct Copy {
 }
 
 pub(super) async fn run(args: Args) -> Result<(), Error> {
-    let Command::Copy(args) = args.command;
+    match args.command {
+        Command::Copy(args) => copy_shop(args).await,
+        Command::Serve(args) => serve(args).await,
+    }
+}
+
+async fn serve(args: Serve) -> Result<(), Error> {
+    let config = args.settings.validated()?;
+    std::fs::create_dir_all(&config.data)?;
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let log = engines::log(&config, &clock).await?;
+    let signer = Signer::load_or_generate(&config.signing_key())?;
+    let verifier = Verifier::new(vec![signer.public()], config.limits.tokens.clone(), Arc::clone(&clock));
+    let wire = Wire { listen: Some(args.listen), limits: config.wire.limits };
+    let Some(serving) = Serving::open(&wire, Mode::Store, log, verifier, clock).await? else { return Ok(()) };
+    let (addr, mut out) = (serving.addr, std::io::stdout());
+    match args.json {
+        true => {
+            writeln!(out, "{}", serde_json::json!({ "listening": addr.to_string(), "protocols": ["eventstoredb"] }))?
+        }
+        false => writeln!(out, "listening on {addr}: esdb://token:<a token>@{addr}?tls=false")?,
+    }
+    let end = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    Ok(serving.run(end).await?)
+}
+
+async fn copy_shop(args: Copy) -> Result<(), Error> {
     let source = args.settings.validated()?;
     let target = Settings { config: args.to, data: args.to_data, set: Vec::new() }.apart()?;
     if same(&source, &target) {
@@ -100,7 +161,6 @@ const fn name(phase: Phase) -> &'static str {
 
 /// Whether two configurations name one log.
 fn same(one: &Config, other: &Config) -> bool {
-    use crate::config::LogEngine;
     one.engines.log == other.engines.log
         && match one.engines.log {
             LogEngine::Sqlite => one.data == other.data,
