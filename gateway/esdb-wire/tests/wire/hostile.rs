@@ -12,8 +12,8 @@ use crate::{
     server::{Log, Running},
 };
 
-const SOON: Duration = Duration::from_secs(60);
-const ALL: Option<(&str, &str)> = Some(("owner", "secret"));
+pub const SOON: Duration = Duration::from_secs(60);
+pub const ALL: Option<(&str, &str)> = Some(("owner", "secret"));
 const FOREIGN: Option<(&str, &str)> = Some(("partner", "secret"));
 const READ: Option<(&str, &str)> = Some(("analyst", "secret"));
 
@@ -27,7 +27,7 @@ fn rights(user: &str, password: &str) -> Option<Right> {
 }
 
 /// A shop's log with small limits, and a client of it that may do everything.
-async fn shop(limits: Limits) -> (Running, Raw) {
+pub async fn shop(limits: Limits) -> (Running, Raw) {
     let change = |server: &mut esdb_wire::Server| {
         server.mode = Mode::Shop;
         server.access = Arc::new(rights);
@@ -39,7 +39,7 @@ async fn shop(limits: Limits) -> (Running, Raw) {
 }
 
 /// It still works for somebody who asks for nothing strange.
-async fn works(raw: &mut Raw, n: u128) {
+pub async fn works(raw: &mut Raw, n: u128) {
     let stream = format!("order-{n}");
     raw.append(&stream, vec![new_event(n, b"{}")]).await.unwrap();
     let read = raw.read(read_stream(stream.as_bytes())).await.unwrap();

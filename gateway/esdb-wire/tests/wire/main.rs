@@ -4,6 +4,7 @@
 
 mod clients;
 mod hostile;
+mod limits;
 mod original;
 mod raw;
 mod rust_client;

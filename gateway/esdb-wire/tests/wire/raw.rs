@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Buf as _, BufMut as _};
+use futures::{Stream, StreamExt as _, stream};
 use tonic::{
     Request, Status, Streaming,
     client::Grpc,
@@ -70,8 +71,21 @@ impl Raw {
 
     /// Sends messages and gives the answers one by one.
     pub async fn open(&mut self, path: &str, messages: Vec<Vec<u8>>) -> Result<Streaming<Vec<u8>>, Status> {
+        self.send(path, stream::iter(messages)).await
+    }
+
+    /// Sends messages and never says that it has no more.
+    pub async fn hold(&mut self, path: &str, messages: Vec<Vec<u8>>) -> Result<Streaming<Vec<u8>>, Status> {
+        self.send(path, stream::iter(messages).chain(stream::pending())).await
+    }
+
+    async fn send(
+        &mut self,
+        path: &str,
+        messages: impl Stream<Item = Vec<u8>> + Send + 'static,
+    ) -> Result<Streaming<Vec<u8>>, Status> {
         self.grpc.ready().await.map_err(|why| Status::unknown(why.to_string()))?;
-        let mut request = Request::new(futures::stream::iter(messages));
+        let mut request = Request::new(messages);
         if let Some(authorization) = &self.authorization {
             request.metadata_mut().insert("authorization", authorization.parse().unwrap());
         }

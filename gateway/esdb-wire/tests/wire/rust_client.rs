@@ -1,6 +1,10 @@
 //! The Rust client, unmodified, against our server: what the scripts of the other languages do, and what only this one can.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use eventstore::{
@@ -111,6 +115,26 @@ async fn any_number_of_writers_may_append_to_one_stream() {
     let seen = whole(&client, "busy").await;
     assert_eq!(seen.len(), 400);
     assert_eq!(seen.iter().collect::<HashSet<_>>().len(), 400, "each once");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_means_any_while_others_write_the_log_beneath() {
+    let log = Original::default();
+    let interlopers = Arc::clone(&log.interlopers);
+    let server = Running::start(Log::Other(Arc::new(log)), 0).await;
+    let client = connect(&server);
+    interlopers.store(3, Relaxed);
+    let written = append(&client, "busy", StreamState::Any, &[1]).await.unwrap();
+    assert_eq!(written.0, 3, "behind the three that were faster");
+    interlopers.store(3, Relaxed);
+    assert_eq!(append(&client, "busy", StreamState::StreamExists, &[2]).await.unwrap().0, 7);
+    interlopers.store(1, Relaxed);
+    let wrong = append(&client, "busy", StreamState::StreamRevision(7), &[3]).await.unwrap_err();
+    assert!(matches!(wrong, Error::WrongExpectedVersion { current: CurrentRevision::Current(8), .. }), "{wrong}");
+    interlopers.store(u32::MAX, Relaxed);
+    let contended = append(&client, "busy", StreamState::Any, &[4]).await.unwrap_err();
+    assert!(contended.to_string().contains("too many at once"), "it does not try for ever: {contended}");
     server.stop().await;
 }
 
