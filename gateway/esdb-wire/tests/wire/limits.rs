@@ -12,7 +12,7 @@ use crate::{
 use esdb_wire::Limits;
 
 /// Too large for what a connection holds on the way, so a reader that does not read holds its read open.
-const LARGE: [u8; 1 << 20] = [b' '; 1 << 20];
+static LARGE: [u8; 1 << 20] = [b' '; 1 << 20];
 
 async fn much(raw: &mut Raw) {
     for n in 0..12 {
