@@ -40,15 +40,15 @@ async fn foreigners_read_the_log_and_write_streams_of_their_own_only() {
     let mut all = analyst.read_all(&ReadAllOptions::default().max_count(1_000)).await.expect("read");
     let mut kinds = Vec::new();
     while let Some(event) = all.next().await.expect("an event") {
-        let event = event.get_original_event().clone();
+        let event = event.get_original_event();
         assert!(event.as_json::<serde_json::Value>().is_ok_and(|body| body.is_object()), "bodies are JSON");
-        kinds.push(event.event_type);
+        kinds.push(event.event_type.clone());
     }
     let head = shop.running().log().head().await.expect("the log can be read").0;
     assert_eq!(kinds.len() as u64, head, "everything, once");
     assert!(kinds.contains(&"order.placed".to_owned()), "{kinds:?}");
 
-    let event = || EventData::json("offer.seen", json!({ "price": 1 })).expect("JSON");
+    let event = || EventData::json("offer.seen", &json!({ "price": 1 })).expect("JSON");
     let options = AppendToStreamOptions::default();
     let append = async |role: Role, stream: &str| as_role(role).append_to_stream(stream, &options, event()).await;
     let own = format!("order-{}", placed.order_id);

@@ -97,11 +97,10 @@ async fn serve(args: Serve) -> Result<(), Error> {
     let wire = Wire { listen: Some(args.listen), limits: config.wire.limits };
     let Some(serving) = Serving::open(&wire, Mode::Store, log, verifier, clock).await? else { return Ok(()) };
     let (addr, mut out) = (serving.addr, std::io::stdout());
-    match args.json {
-        true => {
-            writeln!(out, "{}", serde_json::json!({ "listening": addr.to_string(), "protocols": ["eventstoredb"] }))?
-        }
-        false => writeln!(out, "listening on {addr}: esdb://token:<a token>@{addr}?tls=false")?,
+    if args.json {
+        writeln!(out, "{}", serde_json::json!({ "listening": addr.to_string(), "protocols": ["eventstoredb"] }))?;
+    } else {
+        writeln!(out, "listening on {addr}: esdb://token:<a token>@{addr}?tls=false")?;
     }
     let end = async move {
         tokio::select! {

@@ -244,7 +244,7 @@ async fn whoever_waits_in_vain_for_the_log_has_written_nothing() {
     let url = server.fresh_database().unwrap();
     let limits = Limits { statement_max: Duration::from_millis(200), append_max: SOON, ..Limits::default() };
     let store = connect(&url, &limits).await.unwrap();
-    let held = "BEGIN; SELECT cartulary.append('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', now());";
+    let held = "BEGIN; SELECT cartulary.append('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', now());";
     let mut holder = std::thread::scope(|scope| {
         let hold = || {
             let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
