@@ -3,13 +3,18 @@
 //! A command answers with a position of the log; a query that names it waits until its view has folded
 //! that far. The handle is cheap to clone and never blocks the engine. It sets no deadline: the caller's
 //! request has one.
+//!
+//! Where the engine runs in this process, it tells. Where another process folds, a [`Follower`] asks the view store.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ports::store::Position;
+use ports::{
+    store::Position,
+    views::{self, ViewStore},
+};
 use tokio::sync::watch;
 
-use crate::view::Stopped;
+use crate::{fold::AnyView, view::Stopped};
 
 /// What is known about a view.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,5 +78,42 @@ impl Positions {
     #[must_use]
     pub fn of(&self, view: &str) -> Option<Standing> {
         self.views.get(view).map(|receiver| receiver.borrow().clone())
+    }
+}
+
+/// Learns from the view store where the views stand that another process folds. Somebody must [`Follower::step`] it.
+pub struct Follower {
+    rows: Arc<dyn ViewStore>,
+    views: Vec<(String, watch::Sender<Standing>)>,
+    positions: Positions,
+}
+
+impl Follower {
+    /// A follower of these views.
+    #[must_use]
+    pub fn new(rows: Arc<dyn ViewStore>, views: &[Box<dyn AnyView>]) -> Self {
+        let told: Vec<_> =
+            views.iter().map(|view| (view.id().to_owned(), watch::Sender::new(Standing::default()))).collect();
+        let named = views.iter().zip(&told).map(|(view, (_, told))| (view.name(), told.subscribe()));
+        Self { rows, positions: Positions::new(named), views: told }
+    }
+
+    /// Where the views stand, for queries that wait.
+    #[must_use]
+    pub fn positions(&self) -> Positions {
+        self.positions.clone()
+    }
+
+    /// Asks once where each view stands. (Why one goes no further is known only to the process that folds it; who waits
+    /// for it here waits until the deadline.)
+    ///
+    /// # Errors
+    /// [`views::Error`] when the view store cannot be read; who waits goes on waiting.
+    pub async fn step(&mut self) -> Result<(), views::Error> {
+        for (id, told) in &self.views {
+            let position = self.rows.position(id).await?;
+            told.send_if_modified(|standing| std::mem::replace(&mut standing.position, position) != position);
+        }
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! (`tests/benches`) are programs of their own.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+pub mod arguments;
 pub mod books;
 pub mod client;
 pub mod engines;

@@ -1,6 +1,7 @@
 //! The real binary as a process of its own, to be killed: by us, or by a system call that `strace` makes fail.
 
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     os::unix::process::ExitStatusExt as _,
@@ -81,8 +82,26 @@ impl Victim {
         for setting in SETTINGS {
             command.args(["--set", setting]);
         }
-        command.env("CARTULARY_LOG", "error").stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("the binary starts");
+        command.env("CARTULARY_LOG", "error").stderr(Stdio::null());
+        Self::launch(command, seen)
+    }
+
+    /// Starts the binary with a configuration of its own. What it logs goes behind what is in the file `log`.
+    ///
+    /// # Errors
+    /// How it ended, when that was before it listened.
+    ///
+    /// # Panics
+    /// When it neither listens nor ends.
+    pub fn serve(config: &Path, log: &Path) -> Result<Self, ExitStatus> {
+        let log = File::options().create(true).append(true).open(log).expect("a file for its log");
+        let mut command = Command::new(binary());
+        command.args(["serve", "--json", "--config"]).arg(config).env("CARTULARY_LOG", "warn").stderr(log);
+        Self::launch(command, None)
+    }
+
+    fn launch(mut command: Command, seen: Option<NamedTempFile>) -> Result<Self, ExitStatus> {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut out = BufReader::new(child.stdout.take().expect("its output"));
         let (told, listening) = mpsc::channel();
         std::thread::spawn(move || {

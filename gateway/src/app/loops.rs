@@ -4,11 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use commands::runner::Runner;
 use ports::store::EventStore;
-use projections::engine::{Engine, Error};
+use projections::{
+    engine::{Engine, Error},
+    positions::Follower,
+};
 use tokio::sync::watch;
 
 /// The longest wait for a wake-up of the log before it is read anyway.
 const IDLE_MAX: Duration = Duration::from_secs(1);
+/// How often the view store is asked how far another process has folded: it bounds how much longer a query waits for what
+/// its caller has just written. One look at all views takes a server less than a millisecond.
+const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 /// How long to wait after a step that failed.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -31,6 +37,23 @@ pub(super) async fn fold(mut engine: Engine, log: Arc<dyn EventStore>, mut resti
             }
             Err(error) => {
                 tracing::warn!(%error, "the views could not be folded; trying again");
+                AGAIN_AFTER
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = resting.changed() => {}
+        }
+    }
+}
+
+/// Follows the views that another process folds, until told to rest.
+pub(super) async fn follow(mut follower: Follower, mut resting: watch::Receiver<bool>) {
+    while !*resting.borrow() {
+        let pause = match follower.step().await {
+            Ok(()) => FOLLOW_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "how far the views are folded could not be read; trying again");
                 AGAIN_AFTER
             }
         };

@@ -9,7 +9,10 @@ use commands::{
 };
 use esdb_wire::Mode;
 use ports::clock::Clock;
-use projections::{engine::Engine, positions::Positions};
+use projections::{
+    engine::Engine,
+    positions::{Follower, Positions},
+};
 use sandbox::{SandboxCarrier, SandboxPayments};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -135,7 +138,7 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     })
 }
 
-/// Begins to fold the views, unless another process does.
+/// Begins to fold the views, or to follow how far another process has folded them.
 async fn fold(
     tasks: &mut JoinSet<&'static str>,
     config: &Config,
@@ -143,23 +146,31 @@ async fn fold(
     rest: &watch::Receiver<bool>,
 ) -> Result<Positions, Error> {
     let views = projections::views::all();
+    if !config.projections {
+        let follower = Follower::new(Arc::clone(&opened.rows), &views);
+        let positions = follower.positions();
+        let follow = loops::follow(follower, rest.clone());
+        tasks.spawn(async move {
+            follow.await;
+            "the follower of the views"
+        });
+        return Ok(positions);
+    }
     let mut engine = Engine::new(Arc::clone(&opened.log), Arc::clone(&opened.rows), views, config.engine);
     let positions = engine.positions();
-    if config.projections {
-        // The first step finds out whether views and log belong together, before anybody asks anything. Views that
-        // cannot be written now, on a full disk for one, must not keep the shop closed: the loop tries again.
-        match engine.step().await {
-            Err(projections::engine::Error::Views(error)) => {
-                tracing::warn!(%error, "the views cannot be folded yet; queries answer what they have");
-            }
-            done => drop(done?),
+    // The first step finds out whether views and log belong together, before anybody asks anything. Views that
+    // cannot be written now, on a full disk for one, must not keep the shop closed: the loop tries again.
+    match engine.step().await {
+        Err(projections::engine::Error::Views(error)) => {
+            tracing::warn!(%error, "the views cannot be folded yet; queries answer what they have");
         }
-        let fold = loops::fold(engine, Arc::clone(&opened.log), rest.clone());
-        tasks.spawn(async move {
-            fold.await;
-            "the projection engine"
-        });
+        done => drop(done?),
     }
+    let fold = loops::fold(engine, Arc::clone(&opened.log), rest.clone());
+    tasks.spawn(async move {
+        fold.await;
+        "the projection engine"
+    });
     Ok(positions)
 }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     fold::view,
-    positions::Unreached,
+    positions::{Follower, Unreached},
     testing::{FaultyViews, Outcome, Shop, told, word},
     verify::verify,
     view::{Fault, Scope, View},
@@ -408,6 +408,27 @@ fn a_row_that_did_not_change_is_not_written() {
             catch_up(&mut engine).await;
             let last = rows.written.lock().unwrap().last().cloned().unwrap();
             assert_eq!(last.changes.len(), written);
+        }
+    });
+}
+
+#[test]
+fn who_waits_where_nothing_is_folded_hears_of_what_another_process_has_folded() {
+    run(async {
+        let shop = busy_shop(40).await;
+        let rows = FaultyViews::default();
+        let mut follower = Follower::new(Arc::new(rows.clone()), &views::all());
+        let positions = follower.positions();
+        let mut elsewhere = all(&shop, &rows);
+        let folded = catch_up(&mut elsewhere).await.position;
+        drop(elsewhere);
+        let mut waiting = Box::pin(positions.reached("orders", folded));
+        let early = tokio::time::timeout(Duration::from_millis(1), &mut waiting).await;
+        assert!(early.is_err(), "nobody has asked yet: {early:?}");
+        follower.step().await.unwrap();
+        waiting.await.unwrap();
+        for (view, standing) in positions.all() {
+            assert_eq!(standing.position, folded, "{view}");
         }
     });
 }

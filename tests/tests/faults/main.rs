@@ -5,13 +5,12 @@
 //! was acknowledged is there with the same answer, nothing is there twice, every order has come to an end, and the
 //! shelves hold exactly what was not sold. In the end the log itself is read: revisions without gaps, no id twice.
 //!
-//! It is a test like the others to cargo and nextest; what it takes besides, [`arguments`] says. Without `strace` (or, for
+//! It is a test like the others to cargo and nextest; what it takes besides, [`tests::arguments`] says. Without `strace` (or, for
 //! the full disk, the right to mount a tmpfs) a scenario prints NOT RUN, which fails where `CI` is set.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "the load is tasks and time")]
 
-mod arguments;
 mod disk;
 mod fsync;
 mod moments;
@@ -19,16 +18,20 @@ mod writes;
 
 use std::{process::ExitCode, time::Instant};
 
-use tests::victim::can_inject;
+use tests::{
+    arguments::{self, Task},
+    victim::can_inject,
+};
 
-use arguments::Task;
+/// The name of the one test that this program is.
+const NAME: &str = "faults";
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
-    let arguments = match arguments::read(std::env::args().skip(1)) {
+    let arguments = match arguments::read(NAME, std::env::args().skip(1)) {
         Task::Run(arguments) => arguments,
         Task::List => {
-            println!("{}: test", arguments::NAME);
+            println!("{NAME}: test");
             return ExitCode::SUCCESS;
         }
         Task::Nothing => return ExitCode::SUCCESS,

@@ -1,11 +1,9 @@
-//! What the program is told: its own words, and those that cargo and nextest say to every test.
+//! What a test that is a program of its own is told: its own words, and those that cargo and nextest say to every test.
 //!
-//! `--all` takes every system call instead of spread ones; `--only writes`, `moments`, `fsync` or `disk` runs one scenario.
+//! `--all` takes everything instead of spread samples, where there is more; `--only NAME` runs one scenario.
 
 use std::collections::BTreeSet;
 
-/// The name of the one test that this program is to cargo and nextest.
-pub const NAME: &str = "faults";
 /// Options of cargo's own test harness that take a value; they mean nothing here.
 const WITH_VALUE: [&str; 6] = ["--format", "--test-threads", "--logfile", "--color", "--shuffle-seed", "-Z"];
 
@@ -21,20 +19,22 @@ pub enum Task {
 
 /// How to run.
 pub struct Arguments {
-    /// Take every system call.
+    /// Take everything.
     pub all: bool,
     only: BTreeSet<String>,
 }
 
 impl Arguments {
     /// Whether a scenario is to be run.
+    #[must_use]
     pub fn wants(&self, scenario: &str) -> bool {
         self.only.is_empty() || self.only.contains(scenario)
     }
 }
 
-/// Reads the arguments as cargo's own test harness would; what it does not know, it ignores.
-pub fn read(args: impl Iterator<Item = String>) -> Task {
+/// Reads the arguments as cargo's own test harness would; what it does not know, it ignores. `name`: of the one test that
+/// the program is to cargo and nextest.
+pub fn read(name: &str, args: impl Iterator<Item = String>) -> Task {
     let mut args = args;
     let (mut all, mut list, mut ignored, mut exact) = (false, false, false, false);
     let (mut only, mut filters, mut skips) = (BTreeSet::new(), Vec::new(), Vec::new());
@@ -51,7 +51,7 @@ pub fn read(args: impl Iterator<Item = String>) -> Task {
             _ => filters.push(arg),
         }
     }
-    let means = |filter: &String| if exact { filter == NAME } else { NAME.contains(filter.as_str()) };
+    let means = |filter: &String| if exact { filter == name } else { name.contains(filter.as_str()) };
     let meant = (filters.is_empty() || filters.iter().any(means)) && !skips.iter().any(means);
     match (ignored || !meant, list) {
         (true, _) => Task::Nothing,

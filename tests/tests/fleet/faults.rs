@@ -1,0 +1,110 @@
+//! The faults, in the order in which they happen. Each heals before it returns.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use crate::{
+    fleet::{ANNE, BOB, Fleet, PROCESSES, VIEWS},
+    proxy::{Cut, Proxy},
+};
+
+/// How long a process stays dead.
+const DEAD: Duration = Duration::from_millis(700);
+/// How long a server stays silent: longer than a node waits for an append, shorter than anybody would wait for an operator.
+const SILENT: Duration = Duration::from_millis(2_500);
+/// How often connections are reset, and how long they live between.
+const RESETS: u32 = 5;
+const BETWEEN: Duration = Duration::from_millis(300);
+
+/// Something that goes wrong.
+pub struct Fault {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether the fleet must go on selling meanwhile.
+    pub sells: bool,
+    /// Lets it happen, and heals it.
+    pub happen: for<'a> fn(&'a mut Fleet) -> BoxFuture<'a, ()>,
+}
+
+/// All of them.
+pub const FAULTS: [Fault; 15] = [
+    Fault { name: "anne-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, ANNE)) },
+    Fault { name: "bob-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, BOB)) },
+    Fault { name: "processes-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, PROCESSES)) },
+    Fault { name: "views-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, VIEWS)) },
+    Fault { name: "postgres-frozen", sells: false, happen: |fleet| Box::pin(postgres_frozen(fleet)) },
+    Fault { name: "postgres-crashed", sells: false, happen: |fleet| Box::pin(postgres_crashed(fleet)) },
+    Fault { name: "postgres-cut", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Both)) },
+    Fault { name: "postgres-deaf", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Asking)) },
+    Fault { name: "postgres-mute", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Answering)) },
+    Fault { name: "postgres-reset", sells: false, happen: |fleet| Box::pin(postgres_reset(fleet)) },
+    Fault { name: "bob-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, bob, Cut::Both)) },
+    Fault { name: "nats-frozen", sells: true, happen: |fleet| Box::pin(nats_frozen(fleet)) },
+    Fault { name: "nats-killed", sells: true, happen: |fleet| Box::pin(nats_killed(fleet)) },
+    Fault { name: "nats-cut", sells: true, happen: |fleet| Box::pin(cut(fleet, bus, Cut::Both)) },
+    Fault { name: "nats-wiped", sells: true, happen: |fleet| Box::pin(nats_wiped(fleet)) },
+];
+
+async fn killed(fleet: &mut Fleet, node: usize) {
+    fleet.kill(node);
+    tokio::time::sleep(DEAD).await;
+    fleet.start(node);
+}
+
+async fn postgres_frozen(fleet: &mut Fleet) {
+    fleet.postgres.freeze();
+    tokio::time::sleep(SILENT).await;
+    fleet.postgres.thaw();
+}
+
+async fn postgres_crashed(fleet: &mut Fleet) {
+    tokio::task::block_in_place(|| fleet.postgres.restart(true)).expect("it comes again");
+}
+
+async fn postgres_reset(fleet: &mut Fleet) {
+    for _ in 0..RESETS {
+        all(fleet).into_iter().for_each(Proxy::reset);
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+async fn nats_frozen(fleet: &mut Fleet) {
+    fleet.nats.freeze();
+    tokio::time::sleep(SILENT).await;
+    fleet.nats.thaw();
+}
+
+async fn nats_killed(fleet: &mut Fleet) {
+    fleet.nats.stop(true).expect("it is ours");
+    tokio::time::sleep(DEAD).await;
+    tokio::task::block_in_place(|| fleet.nats.restart(true)).expect("it comes again");
+}
+
+async fn nats_wiped(fleet: &mut Fleet) {
+    tokio::task::block_in_place(|| fleet.nats.wipe()).expect("it comes again");
+    // It is empty and runs: what is lacking is published again while more is sold.
+    tokio::time::sleep(DEAD).await;
+}
+
+/// Cuts some ways for a while.
+async fn cut(fleet: &mut Fleet, ways: fn(&Fleet) -> Vec<&Proxy>, how: Cut) {
+    ways(fleet).into_iter().for_each(|way| way.cut(how));
+    tokio::time::sleep(SILENT).await;
+    ways(fleet).into_iter().for_each(|way| way.cut(Cut::None));
+}
+
+/// Every node's way to PostgreSQL.
+fn all(fleet: &Fleet) -> Vec<&Proxy> {
+    fleet.nodes.iter().map(|node| &node.database).collect()
+}
+
+/// One selling node's way to PostgreSQL.
+fn bob(fleet: &Fleet) -> Vec<&Proxy> {
+    vec![&fleet.nodes[BOB].database]
+}
+
+/// The relay's way to NATS.
+fn bus(fleet: &Fleet) -> Vec<&Proxy> {
+    vec![&fleet.bus]
+}

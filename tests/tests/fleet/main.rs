@@ -1,0 +1,140 @@
+//! A fleet of real processes on one PostgreSQL and one NATS, broken in every part under load.
+//!
+//! Two nodes sell, one runs the processes and the relay, one folds the views. Sixteen buyers send every request until it
+//! is answered, to the other node whenever one stays silent. In turn each process is killed, PostgreSQL is frozen,
+//! crashes or is cut off (both ways, one way, for one node only), NATS is frozen, killed, cut off, wiped; after each
+//! fault both selling nodes must sell again. In the end the books are balanced ([`books`]) against the answers, against
+//! the tables as psql shows them ([`tables`]), against fresh folds, and against NATS ([`settle`]).
+//!
+//! It is a test like the others to cargo and nextest; `--only NAME` runs one fault. Without PostgreSQL or NATS it prints
+//! NOT RUN, which fails where `CI` is set.
+#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::disallowed_methods, reason = "the load is tasks and time")]
+
+mod books;
+mod faults;
+mod fleet;
+mod load;
+mod proxy;
+mod settle;
+mod tables;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use proto::v1::Role;
+use tests::{
+    arguments::{self, Arguments, Task},
+    shop::buyer,
+};
+use tokio::time::Instant;
+
+use books::{Books, PLENTY};
+use faults::{FAULTS, Fault};
+use fleet::{Fleet, Servers};
+use load::{BUYERS, Load};
+
+/// The name of the one test that this program is.
+const NAME: &str = "fleet";
+/// More than anybody buys.
+const MANY: u32 = 1_000_000;
+/// Fewer than are wanted during one fault.
+const FEW: u32 = 25;
+/// How long the fleet sells before the first fault.
+const CALM: Duration = Duration::from_secs(1);
+/// How many attempts each selling node must answer after a fault.
+const ANSWERS: u64 = 8;
+/// How long that may take.
+const AGAIN_MAX: Duration = Duration::from_secs(30);
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let arguments = match arguments::read(NAME, std::env::args().skip(1)) {
+        Task::Run(arguments) => arguments,
+        Task::List => {
+            println!("{NAME}: test");
+            return ExitCode::SUCCESS;
+        }
+        Task::Nothing => return ExitCode::SUCCESS,
+    };
+    let Some(servers) = servers::or_not_run(Servers::start()) else { return ExitCode::SUCCESS };
+    let begun = Instant::now();
+    match tokio::spawn(run(servers, arguments)).await {
+        Ok(summary) => {
+            println!("passed in {:.0} s: {summary}", begun.elapsed().as_secs_f64());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("FAILED after {:.0} s: {failure}", begun.elapsed().as_secs_f64());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(servers: Servers, arguments: Arguments) -> String {
+    let mut fleet = Fleet::open(servers).await;
+    for sku in PLENTY {
+        fleet.stock(sku, MANY).await;
+    }
+    let books = Arc::new(Books::default());
+    let tokens: Vec<String> = (0..BUYERS).map(|n| fleet.token(buyer(n as u64), Role::Buyer)).collect();
+    let (mut load, mut scarce) = (None, Vec::new());
+    println!(
+        "{:<18} {:>6} {:>9} {:>12} {:>7} {:>7} {:>11}",
+        "fault", "s", "attempted", "acknowledged", "retried", "refused", "again after"
+    );
+    for fault in FAULTS.iter().filter(|fault| arguments.wants(fault.name)) {
+        let sku = format!("rare-{}", fault.name);
+        fleet.stock(&sku, FEW).await;
+        books.scarce(&sku);
+        scarce.push(sku);
+        if load.is_none() {
+            load = Some(Load::begin(&tokens, &fleet.doors, &books));
+            recovered(&mut fleet, &books, "the start").await;
+            tokio::time::sleep(CALM).await;
+        }
+        suffer(fault, &mut fleet, &books).await;
+    }
+    load.expect("no fault has this name").end().await;
+    settle::settle(&mut fleet, &books, &tokens, &scarce, FEW).await
+}
+
+/// Lets a fault happen under load, and waits until both selling nodes sell again.
+async fn suffer(fault: &Fault, fleet: &mut Fleet, books: &Books) {
+    let (before, begun) = (books.tally(), Instant::now());
+    (fault.happen)(fleet).await;
+    let (during, lasted) = (books.tally().since(before), begun.elapsed());
+    let again = recovered(fleet, books, fault.name).await;
+    let all = books.tally().since(before);
+    println!(
+        "{:<18} {:>6.1} {:>9} {:>12} {:>7} {:>7} {:>9.1} s",
+        fault.name,
+        lasted.as_secs_f64(),
+        all.attempted,
+        all.acknowledged,
+        all.retried,
+        all.refused,
+        again.as_secs_f64(),
+    );
+    assert!(during.attempted > 0, "nothing was attempted during {}", fault.name);
+    assert!(!fault.sells || during.acknowledged > 0, "nothing was sold during {}, which must not stop it", fault.name);
+}
+
+/// Waits until both selling nodes answer what is begun from now on. Answers how long that took.
+async fn recovered(fleet: &mut Fleet, books: &Books, what: &str) -> Duration {
+    books.healed();
+    let begun = Instant::now();
+    loop {
+        let (fresh, missing) = books.fresh();
+        if fresh.iter().all(|answers| *answers >= ANSWERS) {
+            return begun.elapsed();
+        }
+        fleet.all_run();
+        assert!(
+            begun.elapsed() < AGAIN_MAX,
+            "after {what} the nodes answered only {fresh:?} times; why not more: {missing}\n{}",
+            fleet.complaints()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
