@@ -22,6 +22,8 @@ pub enum Answer {
     Refused(String),
     /// Nobody knows: the same request has to be sent again.
     Missing(String),
+    /// Nobody knows either, and the node says that it should not be so.
+    Failed(String),
     /// What a buyer should never hear.
     Wrong(String),
 }
@@ -59,6 +61,8 @@ pub struct Tally {
     pub acknowledged: u64,
     pub retried: u64,
     pub refused: u64,
+    /// Of the retried, those after an `INTERNAL`.
+    pub failed: u64,
 }
 
 impl Tally {
@@ -69,6 +73,7 @@ impl Tally {
             acknowledged: self.acknowledged - earlier.acknowledged,
             retried: self.retried - earlier.retried,
             refused: self.refused - earlier.refused,
+            failed: self.failed - earlier.failed,
         }
     }
 }
@@ -131,8 +136,9 @@ impl Books {
         match &answer {
             Answer::Given(_) => page.tally.acknowledged += 1,
             Answer::Refused(_) => page.tally.refused += 1,
-            Answer::Missing(why) => {
+            Answer::Missing(why) | Answer::Failed(why) => {
                 page.tally.retried += 1;
+                page.tally.failed += u64::from(matches!(answer, Answer::Failed(_)));
                 page.missing.clone_from(why);
                 return;
             }

@@ -64,7 +64,7 @@ impl Buyer {
             loop {
                 let epoch = books.attempt();
                 let answer = self.ask(door, &request).await;
-                let answered = !matches!(answer, Answer::Missing(_));
+                let answered = !matches!(answer, Answer::Missing(_) | Answer::Failed(_));
                 books.answered(&request, answer, epoch, door);
                 if answered {
                     break;
@@ -116,6 +116,8 @@ fn refusal(status: &Status) -> Answer {
         return Answer::Missing(format!("{:?}: {}", status.code(), status.message()));
     }
     match (status.code(), reason(status)) {
+        // What a node says that cannot reach its log. A buyer who believes it gives up; ours ask again, and it is counted.
+        (Code::Internal, reason) => Answer::Failed(format!("{reason}: {}", status.message())),
         (Code::FailedPrecondition, reason) => Answer::Refused(reason),
         (code, reason) => Answer::Wrong(format!("{code:?} {reason}: {}", status.message())),
     }

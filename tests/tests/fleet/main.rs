@@ -80,8 +80,8 @@ async fn run(servers: Servers, arguments: Arguments) -> String {
     let tokens: Vec<String> = (0..BUYERS).map(|n| fleet.token(buyer(n as u64), Role::Buyer)).collect();
     let (mut load, mut scarce) = (None, Vec::new());
     println!(
-        "{:<18} {:>6} {:>9} {:>12} {:>7} {:>7} {:>11}",
-        "fault", "s", "attempted", "acknowledged", "retried", "refused", "again after"
+        "{:<18} {:>6} {:>9} {:>12} {:>7} {:>8} {:>7} {:>11}",
+        "fault", "s", "attempted", "acknowledged", "retried", "INTERNAL", "refused", "again after"
     );
     for fault in FAULTS.iter().filter(|fault| arguments.wants(fault.name)) {
         let sku = format!("rare-{}", fault.name);
@@ -107,15 +107,17 @@ async fn suffer(fault: &Fault, fleet: &mut Fleet, books: &Books) {
     let again = recovered(fleet, books, fault.name).await;
     let all = books.tally().since(before);
     println!(
-        "{:<18} {:>6.1} {:>9} {:>12} {:>7} {:>7} {:>9.1} s",
+        "{:<18} {:>6.1} {:>9} {:>12} {:>7} {:>8} {:>7} {:>9.1} s",
         fault.name,
         lasted.as_secs_f64(),
         all.attempted,
         all.acknowledged,
         all.retried,
+        all.failed,
         all.refused,
         again.as_secs_f64(),
     );
+    assert!(fault.away || all.failed == 0, "a node said INTERNAL during {}, which has its log", fault.name);
     assert!(during.attempted > 0, "nothing was attempted during {}", fault.name);
     assert!(!fault.sells || during.acknowledged > 0, "nothing was sold during {}, which must not stop it", fault.name);
 }

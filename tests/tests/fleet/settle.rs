@@ -56,7 +56,7 @@ async fn ask_again(fleet: &Fleet, books: &Books, tokens: &[String]) -> BTreeMap<
             let mut door = (asked.buyer + 1) % DOORS;
             loop {
                 match buyer.ask(door, &asked.request).await {
-                    Answer::Missing(why) => {
+                    Answer::Missing(why) | Answer::Failed(why) => {
                         assert!(begun.elapsed() < SETTLE_MAX, "request {id} is not answered: {why}");
                         door = (door + 1) % DOORS;
                         tokio::time::sleep(TICK).await;
