@@ -4,7 +4,7 @@
 //! BatchAppend, Delete, Tombstone), `ServerFeatures` and `Gossip`. Persistent subscriptions, projections,
 //! users and access lists are not here: their methods answer `UNIMPLEMENTED`.
 //!
-//! - [`serve`] runs it on a stream of connections, plain or TLS: that is the listener's matter.
+//! - [`serve()`] runs it on a stream of connections, plain or TLS: that is the listener's matter.
 //! - [`Access`] says who may do what; [`Mode::Shop`] keeps the shop's own streams read-only to foreigners, who append
 //!   to `x-…` streams only; [`Mode::Store`] is a bare log without restrictions.
 //! - What a foreigner sends comes back byte for byte, JSON or not (see [`mod@envelope`]); commit and prepare position

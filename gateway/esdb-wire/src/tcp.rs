@@ -16,7 +16,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// The connections of a listener, for [`crate::serve`].
+/// The connections of a listener, for [`crate::serve()`].
 pub fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Prompt>> + Send {
     stream::unfold(listener, async |listener| {
         let accepted = listener.accept().await.and_then(|(connection, _)| {
