@@ -8,6 +8,7 @@ pub mod codec;
 pub mod copy;
 pub mod desk;
 mod lane;
+pub mod outage;
 pub mod relay;
 pub mod request;
 pub mod runner;

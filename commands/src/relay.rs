@@ -29,6 +29,8 @@ mod tests;
 use checkpoint::Checkpoint;
 pub use reconcile::Report;
 
+use crate::outage::Outage;
+
 /// The relay's limits, each by name.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -163,14 +165,18 @@ impl Relay {
 
     /// Works for ever; failures are waited out, longer each time.
     pub async fn run(mut self) {
+        let outage = Outage::new("the relay cannot publish");
         let mut failures = 0;
         loop {
             match self.step().await {
-                Ok(()) => failures = 0,
+                Ok(()) => {
+                    outage.worked();
+                    failures = 0;
+                }
                 Err(error) => {
+                    outage.failed(&error);
                     let wait = self.limits.retry_min.saturating_mul(1 << failures.min(16)).min(self.limits.retry_max);
                     failures += 1;
-                    tracing::warn!(%error, failures, ?wait, "the relay cannot publish; trying again");
                     tokio::time::sleep(wait).await;
                 }
             }

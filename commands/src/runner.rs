@@ -15,7 +15,10 @@ use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::Futures
 use jiff::{SignedDuration, Timestamp};
 use ports::store::{self, EventStore, Position, Recorded};
 
-use crate::steps::{Failure, Progress, Steps, Until};
+use crate::{
+    outage::Outage,
+    steps::{Failure, Progress, Steps, Until},
+};
 
 mod agenda;
 mod key;
@@ -116,10 +119,14 @@ impl Runner {
 
     /// Works for ever; errors of the log are waited out.
     pub async fn run(mut self) {
+        let outage = Outage::new("the process runner cannot read the log");
         loop {
-            if let Err(error) = self.step().await {
-                tracing::warn!(%error, "the process runner cannot read the log; trying again");
-                tokio::time::sleep(self.limits.idle_max).await;
+            match self.step().await {
+                Ok(()) => outage.worked(),
+                Err(error) => {
+                    outage.failed(&error);
+                    tokio::time::sleep(self.limits.idle_max).await;
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ use ports::{
 use uuid::Uuid;
 
 use super::{Failure, Steps, payment::record};
-use crate::{desk::Error, request::Request};
+use crate::{desk::Error, outage::Outage, request::Request};
 
 /// How long to wait before a notice that could not be recorded is tried again.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -30,12 +30,14 @@ const AT_ONCE: usize = 256;
 /// Records the payment provider's notices until there will never be another. A notice stays in hand until it
 /// is recorded.
 pub async fn provider_notices(steps: Steps) {
+    let outage = Outage::new("payment notices cannot be recorded");
     let told = stream::unfold(&steps.provider, async |provider| Some((provider.notice().await?, provider)));
     told.for_each_concurrent(AT_ONCE, async |notice| {
         while let Err(error) = steps.record_payment_notice(&notice).await {
-            tracing::warn!(%error, "a payment notice could not be recorded; trying again");
+            outage.failed(&error);
             tokio::time::sleep(AGAIN_AFTER).await;
         }
+        outage.worked();
     })
     .await;
 }
@@ -43,12 +45,14 @@ pub async fn provider_notices(steps: Steps) {
 /// Records the carrier's notices until there will never be another. A notice stays in hand until it is
 /// recorded.
 pub async fn carrier_notices(steps: Steps) {
+    let outage = Outage::new("carrier notices cannot be recorded");
     let told = stream::unfold(&steps.carrier, async |carrier| Some((carrier.notice().await?, carrier)));
     told.for_each_concurrent(AT_ONCE, async |notice| {
         while let Err(error) = steps.record_carrier_notice(&notice).await {
-            tracing::warn!(%error, "a carrier notice could not be recorded; trying again");
+            outage.failed(&error);
             tokio::time::sleep(AGAIN_AFTER).await;
         }
+        outage.worked();
     })
     .await;
 }

@@ -36,7 +36,11 @@ impl EventStoreDb {
                     *place = Some(answer);
                 }
             }
-            failure = failure.or(failed);
+            failure = match failed {
+                // One that may have been written makes the whole batch one.
+                Some(Error::Unknown(_)) => failed,
+                _ => failure.or(failed),
+            };
         }
         match failure {
             None => answers.into_iter().map(|answer| answer.ok_or_else(lost)).collect(),

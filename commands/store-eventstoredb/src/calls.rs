@@ -95,7 +95,7 @@ impl Calls {
                 sleep(self.pause * attempt).await;
             }
         }
-        Err(if writes && perhaps { Error::Unknown(last) } else { Error::Failed(last) })
+        Err(if writes && perhaps { Error::Unknown(last) } else { Error::Unavailable(last) })
     }
 
     /// The client and its number.

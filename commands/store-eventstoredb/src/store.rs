@@ -180,7 +180,7 @@ impl EventStoreDb {
             Some(Err(_)) | None => {
                 self.calls.discard(listening.client);
                 *tail = None;
-                return Err(Error::Failed("the subscription has ended".to_owned()));
+                return Err(Error::Unavailable("the subscription has ended".to_owned()));
             }
         }
         Ok(())

@@ -128,7 +128,7 @@ async fn a_server_that_comes_late() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let store = store(port);
     let refused = write(&store, 1, 0).await.unwrap_err();
-    assert!(matches!(refused, Error::Failed(_)), "nobody was there to write it: {refused}");
+    assert!(matches!(refused, Error::Unavailable(_)), "nobody was there to write it: {refused}");
     assert!(store.read_all(Position::START, 1).await.is_err());
     let server = Process::start(port, folder.path()).await;
     assert!(insist(&store, 1, 0).await.fresh);
@@ -146,7 +146,7 @@ async fn a_frozen_server() {
     let unknown = write(&store, 3, 2).await.unwrap_err();
     assert!(matches!(unknown, Error::Unknown(_)), "whether it is written, nobody knows: {unknown}");
     let failed = store.read_all(Position::START, 1).await.unwrap_err();
-    assert!(matches!(failed, Error::Failed(_)), "a read writes nothing: {failed}");
+    assert!(matches!(failed, Error::Unavailable(_)), "a read writes nothing: {failed}");
     server.signal(Signal::CONT);
     assert_eq!(insist(&store, 3, 2).await.first_revision, 2);
     assert!(insist(&store, 4, 3).await.fresh);

@@ -74,23 +74,37 @@ impl Trouble {
         error.as_db_error().is_some_and(|db| is_refusal(db) && matches!(db.code().code().get(..2), Some("22" | "54")))
     }
 
+    /// It can be asked again: nobody was there, or the server broke off, was told to, or has too much to do.
+    pub fn passes(&self) -> bool {
+        let Self::Postgres(error) = self else { return true };
+        error.as_db_error().is_none_or(|db| {
+            // Class 40: rolled back for others' sake; 53: too little of something; 57: an operator, or a statement that took
+            // too long. A server that has become a standby has a successor.
+            let passing = [SqlState::LOCK_NOT_AVAILABLE, SqlState::READ_ONLY_SQL_TRANSACTION];
+            let class = db.code().code().get(..2);
+            !is_refusal(db) || matches!(class, Some("40" | "53" | "57")) || passing.contains(db.code())
+        })
+    }
+
     /// What a failed read means to the caller of the port.
     pub fn of_read(&self) -> store::Error {
         let damage = |code: &SqlState| *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED;
         match self {
             Self::Postgres(error) if error.code().is_some_and(damage) => store::Error::Corrupt(self.to_string()),
-            Self::Postgres(_) | Self::Unreachable(_) | Self::Late(_) => store::Error::Failed(self.to_string()),
+            _ if self.passes() => store::Error::Unavailable(self.to_string()),
+            _ => store::Error::Failed(self.to_string()),
         }
     }
 
     /// What a failed write means to the caller of the port: only a refusal is certain.
     pub fn of_write(&self) -> store::Error {
         match self {
-            Self::Unreachable(_) => store::Error::Failed(self.to_string()),
+            Self::Unreachable(_) => store::Error::Unavailable(self.to_string()),
             Self::Late(_) => store::Error::Unknown(self.to_string()),
             Self::Postgres(error) => match error.as_db_error() {
                 Some(db) if !is_refusal(db) => store::Error::Unknown(self.to_string()),
                 Some(db) if *db.code() == SqlState::DISK_FULL => store::Error::Full,
+                Some(_) if self.passes() => store::Error::Unavailable(self.to_string()),
                 Some(_) => store::Error::Failed(self.to_string()),
                 None => store::Error::Unknown(self.to_string()),
             },

@@ -81,7 +81,7 @@ impl Keys for PostgresKeys {
         let mut found = self.find(member).await?;
         if found.is_none() {
             let mut key = MemberKey([0; 32]);
-            getrandom::fill(&mut key.0).map_err(|error| Error(error.to_string()))?;
+            getrandom::fill(&mut key.0).map_err(|error| Error::Failed(error.to_string()))?;
             // Whoever is first makes it.
             self.make(member, &key).await?;
             found = self.find(member).await?;
@@ -129,7 +129,7 @@ impl Keys for PostgresKeys {
 /// The member's key, or `None` once they were forgotten.
 fn known(row: &Row, member: Uuid) -> Result<Option<MemberKey>, Error> {
     let Some(key) = row.get::<_, Option<&[u8]>>(0) else { return Ok(None) };
-    let key = key.try_into().map_err(|_| Error(format!("the key of member {member} is damaged")))?;
+    let key = key.try_into().map_err(|_| Error::Failed(format!("the key of member {member} is damaged")))?;
     Ok(Some(MemberKey(key)))
 }
 
@@ -156,5 +156,5 @@ async fn forget(client: &mut Object, member: Uuid) -> Result<(), tokio_postgres:
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn failed(trouble: Trouble) -> Error {
-    Error(trouble.to_string())
+    if trouble.passes() { Error::Unavailable(trouble.to_string()) } else { Error::Failed(trouble.to_string()) }
 }

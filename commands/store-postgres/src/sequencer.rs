@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use deadpool_postgres::Object;
 use jiff::Timestamp;
 use ports::{
     clock::Clock,
@@ -9,7 +10,7 @@ use ports::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use uuid::Uuid;
 
@@ -50,6 +51,8 @@ pub struct Sequencer {
     pub clock: Arc<dyn Clock>,
     /// The bounds.
     pub limits: Limits,
+    /// Whether the last group was not written.
+    pub failing: bool,
 }
 
 impl Sequencer {
@@ -64,7 +67,7 @@ impl Sequencer {
                 group.into_iter().partition(|job| job.since.elapsed() > self.limits.append_max);
             for job in late {
                 let why = format!("it waited longer than {:?} for its turn", self.limits.append_max);
-                drop(job.answer.send(Err(Error::Failed(why))));
+                drop(job.answer.send(Err(Error::Unavailable(why))));
             }
             self.serve(group).await;
         }
@@ -86,10 +89,15 @@ impl Sequencer {
 
     /// Writes and answers a group. One batch that can never be written must not fail its neighbours: then each is written
     /// by itself.
-    async fn serve(&self, group: Vec<Job>) {
+    async fn serve(&mut self, group: Vec<Job>) {
         let appends: Vec<&Append> = group.iter().flat_map(|job| &job.batch).collect();
         match self.write(&appends).await {
-            Ok(answers) => answer(group, answers),
+            Ok(answers) => {
+                answer(group, answers);
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("appends are written again");
+                }
+            }
             Err(Failure { is_bad_input: true, .. }) if group.len() > 1 => {
                 for job in group {
                     let appends: Vec<&Append> = job.batch.iter().collect();
@@ -98,7 +106,11 @@ impl Sequencer {
                 }
             }
             Err(Failure { error, .. }) => {
-                tracing::warn!(%error, "appends failed");
+                // Once an outage, not once a group.
+                match std::mem::replace(&mut self.failing, true) {
+                    false => tracing::warn!(%error, "appends fail"),
+                    true => tracing::debug!(%error, "appends fail"),
+                }
                 group.into_iter().for_each(|job| drop(job.answer.send(Err(error.clone()))));
             }
         }
@@ -129,7 +141,7 @@ impl Sequencer {
             plan = Plan::make(appends, self.look_up(appends).await?);
         }
         let rounds = self.limits.rounds_max;
-        Err(Error::Failed(format!("other processes were faster {rounds} times")).into())
+        Err(Error::Unavailable(format!("other processes were faster {rounds} times")).into())
     }
 
     /// Writes what the plan says if its beliefs hold; the position before its first event.
@@ -152,10 +164,25 @@ impl Sequencer {
             &rows.times,
             &now,
         ];
-        let client = self.writer.client().await?;
+        let client = self.writer().await?;
         let rows = self.writer.call(client, APPEND, &params, self.limits.append_max).await?;
         let base: Option<i64> = rows.first().and_then(|row| row.get(0));
         Ok(base.map(|base| Position(base.cast_unsigned())))
+    }
+
+    /// The connection that writes, with the statement prepared: whatever fails until then has written nothing.
+    async fn writer(&self) -> Result<Object, Failure> {
+        let client = self.writer.client().await?;
+        let patience = self.limits.append_max;
+        let trouble = match timeout(patience, client.prepare_cached(APPEND)).await {
+            Ok(Ok(_)) => return Ok(client),
+            Ok(Err(error)) => Trouble::Postgres(error),
+            Err(_elapsed) => Trouble::Late(patience),
+        };
+        if trouble.is_disconnected() {
+            drop(Object::take(client));
+        }
+        Err(trouble.of_read().into())
     }
 
     /// What the log says about the streams and ids of the appends. Lengths before places: what is written in between is

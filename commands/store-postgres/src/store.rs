@@ -57,6 +57,7 @@ impl PostgresStore {
             head: Arc::clone(&head),
             clock,
             limits: limits.clone(),
+            failing: false,
         };
         #[expect(clippy::disallowed_methods, reason = "group commit is this adapter's own, as its connections are")]
         drop(tokio::spawn(sequencer.run()));

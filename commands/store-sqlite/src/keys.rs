@@ -76,7 +76,7 @@ impl SqliteKeys {
     {
         let inner = Arc::clone(&self.0);
         let done = tokio::task::spawn_blocking(move || work(&inner)).await;
-        done.map_err(|gone| Error(gone.to_string()))?
+        done.map_err(|gone| Error::Failed(gone.to_string()))?
     }
 }
 
@@ -109,7 +109,7 @@ impl Inner {
             Some(Known::Forgotten) => return Err(Error::forgotten(member)),
             None => {
                 let mut key = MemberKey([0; 32]);
-                getrandom::fill(&mut key.0).map_err(|error| Error(error.to_string()))?;
+                getrandom::fill(&mut key.0).map_err(|error| Error::Failed(error.to_string()))?;
                 insert(&conn, member, Some(&key)).map_err(failed)?;
                 key
             }
@@ -138,7 +138,7 @@ impl Inner {
         }
         match open::checkpoint(&conn, "TRUNCATE").map_err(failed)? {
             open::Progress { busy: false, .. } => Ok(()),
-            open::Progress { busy: true, .. } => Err(Error("the WAL still holds the key".to_owned())),
+            open::Progress { busy: true, .. } => Err(Error::Failed("the WAL still holds the key".to_owned())),
         }
     }
 }
@@ -218,5 +218,5 @@ fn insert(conn: &Connection, member: Uuid, key: Option<&MemberKey>) -> rusqlite:
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn failed(error: rusqlite::Error) -> Error {
-    Error(error.to_string())
+    Error::Failed(error.to_string())
 }

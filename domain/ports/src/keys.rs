@@ -58,20 +58,27 @@ impl MemberKey {
 
 /// Why the key store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the key store failed: {0}")]
-pub struct Error(pub String);
+pub enum Error {
+    /// The store cannot be reached, or has too much to do, at the moment. Ask again: whatever it may have done, doing it
+    /// twice is doing it once.
+    #[error("the key store is not available: {0}")]
+    Unavailable(String),
+    /// Anything else; asking again will not help.
+    #[error("the key store failed: {0}")]
+    Failed(String),
+}
 
 impl Error {
     /// The member gets no key any more.
     #[must_use]
     pub fn forgotten(member: Uuid) -> Self {
-        Self(format!("member {member} was forgotten"))
+        Self::Failed(format!("member {member} was forgotten"))
     }
 
     /// The member has a key, and it is another.
     #[must_use]
     pub fn other_key(member: Uuid) -> Self {
-        Self(format!("member {member} has another key"))
+        Self::Failed(format!("member {member} has another key"))
     }
 }
 

@@ -107,7 +107,10 @@ pub enum Error {
     /// Stored bytes do not match their checksum.
     #[error("the event store is damaged: {0}")]
     Corrupt(String),
-    /// Anything else; nothing was written.
+    /// The store cannot be reached, or has too much to do, at the moment; nothing was written. Ask again.
+    #[error("the event store is not available: {0}")]
+    Unavailable(String),
+    /// Anything else; nothing was written, and asking again will not help.
     #[error("the event store failed: {0}")]
     Failed(String),
 }

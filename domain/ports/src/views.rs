@@ -90,6 +90,10 @@ pub enum Error {
         /// Where it stands.
         actual: Position,
     },
+    /// The store cannot be reached, or has too much to do, at the moment. Nothing was written, or it was written whole: read
+    /// the position again.
+    #[error("the view store is not available: {0}")]
+    Unavailable(String),
     /// Anything else. Nothing was written, or it was written whole: read the position again.
     #[error("the view store failed: {0}")]
     Failed(String),
@@ -102,7 +106,7 @@ pub trait ViewStore: Send + Sync + 'static {
     /// never committed stands at [`Position::START`].
     ///
     /// # Errors
-    /// [`Error::Failed`].
+    /// [`Error::Unavailable`], [`Error::Failed`].
     async fn position(&self, view: &str) -> Result<Position, Error>;
 
     /// Writes the commits in one transaction: rows, index entries and checkpoints together, or nothing. After a
@@ -110,24 +114,24 @@ pub trait ViewStore: Send + Sync + 'static {
     /// never torn, and never a checkpoint without its rows.
     ///
     /// # Errors
-    /// [`Error::Moved`] when a view does not stand at its `from`; [`Error::Failed`].
+    /// [`Error::Moved`] when a view does not stand at its `from`; [`Error::Unavailable`], [`Error::Failed`].
     async fn commit(&self, commits: Vec<ViewCommit>) -> Result<(), Error>;
 
     /// The rows under these keys, in the order asked.
     ///
     /// # Errors
-    /// [`Error::Failed`].
+    /// [`Error::Unavailable`], [`Error::Failed`].
     async fn get_many(&self, view: &str, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error>;
 
     /// A part of an index or of the rows.
     ///
     /// # Errors
-    /// [`Error::Failed`].
+    /// [`Error::Unavailable`], [`Error::Failed`].
     async fn range(&self, range: Range) -> Result<Vec<Entry>, Error>;
 
     /// Removes everything a view holds, its checkpoint included.
     ///
     /// # Errors
-    /// [`Error::Failed`].
+    /// [`Error::Unavailable`], [`Error::Failed`].
     async fn drop_view(&self, view: &str) -> Result<(), Error>;
 }

@@ -55,7 +55,7 @@ impl Failure {
             Self::Known { .. } => Code::AlreadyExists,
             Self::Contended { .. } => Code::Aborted,
             Self::Busy | Self::Store(store::Error::Full) => Code::ResourceExhausted,
-            Self::Stopping | Self::Store(store::Error::Stopped(_)) => Code::Unavailable,
+            Self::Stopping | Self::Store(store::Error::Stopped(_) | store::Error::Unavailable(_)) => Code::Unavailable,
             // What clients take as "perhaps": only repeating it with the same ids can tell.
             Self::Late | Self::Store(store::Error::Unknown(_)) => Code::DeadlineExceeded,
             Self::Store(store::Error::Corrupt(_)) => Code::DataLoss,

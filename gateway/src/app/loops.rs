@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use commands::runner::Runner;
+use commands::{outage::Outage, runner::Runner};
 use ports::store::EventStore;
 use projections::{
     engine::{Engine, Error},
@@ -20,8 +20,13 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Folds the views until told to rest. A step is never broken off.
 pub(super) async fn fold(mut engine: Engine, log: Arc<dyn EventStore>, mut resting: watch::Receiver<bool>) {
+    let outage = Outage::new("the views cannot be folded");
     while !*resting.borrow() {
-        let pause = match engine.step().await {
+        let stepped = engine.step().await;
+        if stepped.is_ok() {
+            outage.worked();
+        }
+        let pause = match stepped {
             Ok(step) if !step.caught_up => continue,
             Ok(step) => {
                 tokio::select! {
@@ -31,13 +36,9 @@ pub(super) async fn fold(mut engine: Engine, log: Arc<dyn EventStore>, mut resti
                 }
                 continue;
             }
-            Err(Error::AllStopped) => {
-                tracing::error!("every view has stopped; queries answer what they have");
-                IDLE_MAX
-            }
             Err(error) => {
-                tracing::warn!(%error, "the views could not be folded; trying again");
-                AGAIN_AFTER
+                outage.failed(&error);
+                if matches!(error, Error::AllStopped) { IDLE_MAX } else { AGAIN_AFTER }
             }
         };
         tokio::select! {
@@ -49,11 +50,15 @@ pub(super) async fn fold(mut engine: Engine, log: Arc<dyn EventStore>, mut resti
 
 /// Follows the views that another process folds, until told to rest.
 pub(super) async fn follow(mut follower: Follower, mut resting: watch::Receiver<bool>) {
+    let outage = Outage::new("how far the views are folded cannot be read");
     while !*resting.borrow() {
         let pause = match follower.step().await {
-            Ok(()) => FOLLOW_EVERY,
+            Ok(()) => {
+                outage.worked();
+                FOLLOW_EVERY
+            }
             Err(error) => {
-                tracing::warn!(%error, "how far the views are folded could not be read; trying again");
+                outage.failed(&error);
                 AGAIN_AFTER
             }
         };
@@ -66,15 +71,19 @@ pub(super) async fn follow(mut follower: Follower, mut resting: watch::Receiver<
 
 /// Runs the processes until told to rest, then keeps their place. What is broken off is finished from the log.
 pub(super) async fn process(mut runner: Runner, mut resting: watch::Receiver<bool>) {
+    let outage = Outage::new("the process runner cannot read the log");
     loop {
         let step = tokio::select! {
             biased;
             _ = resting.wait_for(|resting| *resting) => break,
             step = runner.step() => step,
         };
-        if let Err(error) = step {
-            tracing::warn!(%error, "the process runner cannot read the log; trying again");
-            tokio::time::sleep(AGAIN_AFTER).await;
+        match step {
+            Ok(()) => outage.worked(),
+            Err(error) => {
+                outage.failed(&error);
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
         }
     }
     runner.checkpoint().await;

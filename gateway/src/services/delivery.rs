@@ -47,7 +47,7 @@ impl DeliveryService for Deliveries {
         let order = self.0.views.orders.get(&row.order).await.map_err(|error| unread(&error))?;
         let buyer = order.map(|order| order.buyer).filter(|buyer| caller.may_reach(*buyer).is_ok());
         let buyer = buyer.ok_or_else(|| not_found(id))?;
-        let ship_to = self.0.open_address(row.address.as_ref()).await;
+        let ship_to = self.0.open_address(row.address.as_ref()).await?;
         Ok(Response::new(v1::Delivery { ship_to, ..shown(&row, buyer.to_string()) }))
     }
 }

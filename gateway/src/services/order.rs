@@ -104,7 +104,7 @@ async fn look(context: &Context, caller: &Caller, id: OrderId) -> Result<v1::Ord
     };
     let mut order = show::full(&row, delivery.as_ref());
     if row.buyer == caller.member || caller.is(v1::Role::Partner) || caller.is(v1::Role::Operator) {
-        order.ship_to = context.open_address(row.ship_to.as_ref()).await;
+        order.ship_to = context.open_address(row.ship_to.as_ref()).await?;
     }
     Ok(order)
 }

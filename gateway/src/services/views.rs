@@ -124,5 +124,8 @@ impl Context {
 
 /// The status of a view that cannot be read.
 pub(super) fn unread(error: &Error) -> Status {
-    refusal::internal("a view cannot be read", error)
+    match error {
+        Error::Store(error) => refusal::of_views(error),
+        Error::Row { .. } => refusal::internal("a view cannot be read", error),
+    }
 }

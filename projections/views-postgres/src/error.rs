@@ -61,6 +61,19 @@ impl Trouble {
         }
     }
 
+    /// It can be asked again: nobody was there, or the server broke off, was told to, or has too much to do.
+    fn passes(&self) -> bool {
+        let Self::Postgres(error) = self else { return true };
+        error.as_db_error().is_none_or(|db| {
+            // Class 40: rolled back for others' sake; 53: too little of something; 57: an operator, or a statement that took
+            // too long. A server that has become a standby has a successor.
+            let passing = [SqlState::LOCK_NOT_AVAILABLE, SqlState::READ_ONLY_SQL_TRANSACTION];
+            let class = db.code().code().get(..2);
+            let refused = db.parsed_severity() == Some(Severity::Error);
+            !refused || matches!(class, Some("40" | "53" | "57")) || passing.contains(db.code())
+        })
+    }
+
     /// Whether the view that was asked for has no tables: it was never committed, or dropped.
     pub fn is_no_view(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE))
@@ -69,6 +82,6 @@ impl Trouble {
 
 impl From<Trouble> for views::Error {
     fn from(trouble: Trouble) -> Self {
-        Self::Failed(trouble.to_string())
+        if trouble.passes() { Self::Unavailable(trouble.to_string()) } else { Self::Failed(trouble.to_string()) }
     }
 }

@@ -23,34 +23,27 @@ pub struct Fault {
     pub name: &'static str,
     /// Whether the fleet must go on selling meanwhile.
     pub sells: bool,
-    /// Whether the log is out of somebody's reach meanwhile: only then may a node say that it fails.
-    pub away: bool,
     /// Lets it happen, and heals it.
     pub happen: for<'a> fn(&'a mut Fleet) -> BoxFuture<'a, ()>,
 }
 
 /// All of them.
 pub const FAULTS: [Fault; 15] = [
-    Fault { name: "anne-killed", sells: true, away: false, happen: |fleet| Box::pin(killed(fleet, ANNE)) },
-    Fault { name: "bob-killed", sells: true, away: false, happen: |fleet| Box::pin(killed(fleet, BOB)) },
-    Fault { name: "processes-killed", sells: true, away: false, happen: |fleet| Box::pin(killed(fleet, PROCESSES)) },
-    Fault { name: "views-killed", sells: true, away: false, happen: |fleet| Box::pin(killed(fleet, VIEWS)) },
-    Fault { name: "postgres-frozen", sells: false, away: true, happen: |fleet| Box::pin(postgres_frozen(fleet)) },
-    Fault { name: "postgres-crashed", sells: false, away: true, happen: |fleet| Box::pin(postgres_crashed(fleet)) },
-    Fault { name: "postgres-cut", sells: false, away: true, happen: |fleet| Box::pin(cut(fleet, all, Cut::Both)) },
-    Fault { name: "postgres-deaf", sells: false, away: true, happen: |fleet| Box::pin(cut(fleet, all, Cut::Asking)) },
-    Fault {
-        name: "postgres-mute",
-        sells: false,
-        away: true,
-        happen: |fleet| Box::pin(cut(fleet, all, Cut::Answering)),
-    },
-    Fault { name: "postgres-reset", sells: false, away: true, happen: |fleet| Box::pin(postgres_reset(fleet)) },
-    Fault { name: "bob-alone", sells: true, away: true, happen: |fleet| Box::pin(cut(fleet, bob, Cut::Both)) },
-    Fault { name: "nats-frozen", sells: true, away: false, happen: |fleet| Box::pin(nats_frozen(fleet)) },
-    Fault { name: "nats-killed", sells: true, away: false, happen: |fleet| Box::pin(nats_killed(fleet)) },
-    Fault { name: "nats-cut", sells: true, away: false, happen: |fleet| Box::pin(cut(fleet, bus, Cut::Both)) },
-    Fault { name: "nats-wiped", sells: true, away: false, happen: |fleet| Box::pin(nats_wiped(fleet)) },
+    Fault { name: "anne-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, ANNE)) },
+    Fault { name: "bob-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, BOB)) },
+    Fault { name: "processes-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, PROCESSES)) },
+    Fault { name: "views-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, VIEWS)) },
+    Fault { name: "postgres-frozen", sells: false, happen: |fleet| Box::pin(postgres_frozen(fleet)) },
+    Fault { name: "postgres-crashed", sells: false, happen: |fleet| Box::pin(postgres_crashed(fleet)) },
+    Fault { name: "postgres-cut", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Both)) },
+    Fault { name: "postgres-deaf", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Asking)) },
+    Fault { name: "postgres-mute", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Answering)) },
+    Fault { name: "postgres-reset", sells: false, happen: |fleet| Box::pin(postgres_reset(fleet)) },
+    Fault { name: "bob-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, bob, Cut::Both)) },
+    Fault { name: "nats-frozen", sells: true, happen: |fleet| Box::pin(nats_frozen(fleet)) },
+    Fault { name: "nats-killed", sells: true, happen: |fleet| Box::pin(nats_killed(fleet)) },
+    Fault { name: "nats-cut", sells: true, happen: |fleet| Box::pin(cut(fleet, bus, Cut::Both)) },
+    Fault { name: "nats-wiped", sells: true, happen: |fleet| Box::pin(nats_wiped(fleet)) },
 ];
 
 async fn killed(fleet: &mut Fleet, node: usize) {

@@ -116,7 +116,7 @@ fn refusal(status: &Status) -> Answer {
         return Answer::Missing(format!("{:?}: {}", status.code(), status.message()));
     }
     match (status.code(), reason(status)) {
-        // What a node says that cannot reach its log. A buyer who believes it gives up; ours ask again, and it is counted.
+        // A buyer who believes it gives up; ours ask again, and it is counted.
         (Code::Internal, reason) => Answer::Failed(format!("{reason}: {}", status.message())),
         (Code::FailedPrecondition, reason) => Answer::Refused(reason),
         (code, reason) => Answer::Wrong(format!("{code:?} {reason}: {}", status.message())),

@@ -29,7 +29,7 @@ async fn persist(store: &PostgresStore, append: &Append) -> Result<Appended, Ref
     loop {
         match store.append(vec![append.clone()]).await {
             Ok(mut answers) => return answers.remove(0),
-            Err(Error::Unknown(_) | Error::Failed(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(Error::Unknown(_) | Error::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
             Err(other) => panic!("an outage is {other}"),
         }
     }
@@ -48,9 +48,9 @@ async fn a_frozen_server_leaves_an_append_unknown_and_its_repeat_has_one_place()
         let unknown = timeout(SOON, store.append(vec![next.clone()])).await.expect("it has a deadline of its own");
         assert!(matches!(unknown, Err(Error::Unknown(_))), "the server may still do it: {unknown:?}");
         let unsent = timeout(SOON, store.append(vec![append("other-1", 0, [99])])).await.expect("it has a deadline");
-        assert!(matches!(unsent, Err(Error::Failed(_))), "what could not be sent was not done: {unsent:?}");
+        assert!(matches!(unsent, Err(Error::Unavailable(_))), "what could not be sent was not done: {unsent:?}");
         let unread = timeout(SOON, store.read_all(Position::START, 9)).await.expect("a read has a deadline");
-        assert!(matches!(unread, Err(Error::Failed(_))), "{unread:?}");
+        assert!(matches!(unread, Err(Error::Unavailable(_))), "{unread:?}");
         server.thaw();
         let place = timeout(SOON, persist(&store, &next)).await.expect("a thawed server answers").unwrap();
         assert_eq!(place.first_revision, first);

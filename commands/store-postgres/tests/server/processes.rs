@@ -179,7 +179,7 @@ async fn put(store: &PostgresStore, mut append: Append) {
             Ok(Ok(place)) => return println!("ACK {id} {}", place.last_position),
             Ok(Err(Refused::Conflict { actual, .. })) if append.stream == SHARED => append.expected = actual,
             // Other processes were faster each time.
-            Err(Error::Failed(_)) => {}
+            Err(Error::Unavailable(_)) => {}
             other => panic!("{other:?}"),
         }
     }

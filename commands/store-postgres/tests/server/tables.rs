@@ -254,7 +254,7 @@ async fn whoever_waits_in_vain_for_the_log_has_written_nothing() {
         scope.spawn(hold).join().unwrap()
     });
     let failed = store.append(vec![append("thing-1", 0, [1])]).await;
-    assert!(matches!(failed, Err(Error::Failed(_))), "{failed:?}");
+    assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
     tokio::task::block_in_place(|| std::thread::scope(|scope| scope.spawn(|| holder.batch_execute("COMMIT")).join()))
         .unwrap()
         .unwrap();

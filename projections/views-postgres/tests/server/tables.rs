@@ -83,7 +83,7 @@ async fn workers_of_several_processes_fold_side_by_side() {
                 match views.commit(both).await {
                     Ok(()) => shared += 1,
                     Err(Error::Moved { actual, .. }) => shared = actual.0,
-                    Err(Error::Failed(why)) => panic!("nothing is in its way: {why}"),
+                    Err(Error::Unavailable(why) | Error::Failed(why)) => panic!("nothing is in its way: {why}"),
                 }
             }
             views.position(&own).await.unwrap()
