@@ -42,8 +42,10 @@ async fn forward(client: &mut Object, migrate_max: Duration) -> Result<(), Error
         return Ok(());
     }
     let transaction = client.transaction().await.map_err(Trouble::Postgres)?;
-    // The session's own limit is meant for other statements.
-    let patience = format!("SET LOCAL statement_timeout = {}", migrate_max.as_millis());
+    // The session's own settings are meant for other statements: what is folded can be folded again after a crash of the
+    // server, but nobody would make these tables again before the next start.
+    let patience =
+        format!("SET LOCAL statement_timeout = {}; SET LOCAL synchronous_commit = on", migrate_max.as_millis());
     transaction.batch_execute(&patience).await.map_err(Trouble::Postgres)?;
     // Processes that start together take turns; all but the first find everything done.
     transaction.batch_execute("SELECT pg_advisory_xact_lock(4846791580151137097)").await.map_err(Trouble::Postgres)?;

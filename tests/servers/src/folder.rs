@@ -63,20 +63,49 @@ fn own() -> io::Result<PathBuf> {
 }
 
 fn make(temp: &Path) -> io::Result<Own> {
-    // Held while a folder is made and others are swept, so that none is swept before it is held.
+    let (own, dead) = enter(temp)?;
+    dead.into_iter().for_each(Dead::sweep);
+    Ok(own)
+}
+
+/// Makes a folder, and takes those of dead processes.
+fn enter(temp: &Path) -> io::Result<(Own, Vec<Dead>)> {
+    // Held while a folder is made and others are taken, so that none is taken before it is held. Not while they are swept:
+    // that takes long, and they are held by then.
     let gate = File::options().create(true).truncate(false).write(true).open(temp.join(format!("{PREFIX}gate")))?;
     gate.lock()?;
-    sweep(temp);
+    let dead = dead(temp);
     let path = TempDir::with_prefix_in(PREFIX, temp)?.keep();
     // A server that runs as somebody else has to pass through.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     let lock = File::create(path.join(OWNER))?;
     lock.lock()?;
-    Ok(Own { path, _lock: lock })
+    Ok((Own { path, _lock: lock }, dead))
 }
 
-/// Removes the folders of dead processes. What cannot be removed is left to the next.
-fn sweep(temp: &Path) {
+/// The folder of a dead process. It is held, so that nobody else sweeps it.
+struct Dead {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Dead {
+    /// Removes it, with what still runs in it. What cannot be removed is left to the next.
+    fn sweep(self) {
+        end_all_in(&self.path);
+        // The owner's file last: a folder without one is never swept.
+        let entries = fs::read_dir(&self.path).into_iter().flatten().filter_map(Result::ok);
+        let stays =
+            entries.filter(|entry| entry.file_name() != OWNER && fs::remove_dir_all(entry.path()).is_err()).count();
+        if stays == 0 {
+            let _left_to_the_next = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// The folders of dead processes.
+fn dead(temp: &Path) -> Vec<Dead> {
+    let mut dead = Vec::new();
     for entry in fs::read_dir(temp).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) || !path.is_dir() {
@@ -84,10 +113,10 @@ fn sweep(temp: &Path) {
         }
         let Ok(lock) = File::options().write(true).open(path.join(OWNER)) else { continue };
         if lock.try_lock().is_ok() {
-            end_all_in(&path);
-            let _left_to_the_next = fs::remove_dir_all(&path);
+            dead.push(Dead { path, _lock: lock });
         }
     }
+    dead
 }
 
 /// Ends the processes that work in a folder: a frozen child of a dead server never notices by itself.
@@ -119,5 +148,17 @@ mod tests {
         let new = make(temp.path()).unwrap();
         assert!(!dead.exists() && living.path.exists() && new.path.exists() && other.exists());
         assert!(!left_over.wait().unwrap().success(), "what still ran there was ended");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_sweep_and_nobody_else_sweeps_the_same() {
+        let temp = TempDir::new().unwrap();
+        let path = make(temp.path()).unwrap().path;
+        fs::create_dir(path.join("server")).unwrap();
+        let (_slow, taken) = enter(temp.path()).unwrap();
+        let (_quick, nothing) = enter(temp.path()).unwrap();
+        assert_eq!((taken.len(), nothing.len(), path.exists()), (1, 0, true));
+        taken.into_iter().for_each(Dead::sweep);
+        assert!(!path.exists());
     }
 }

@@ -39,6 +39,8 @@ pub struct Process {
     log: PathBuf,
     /// What asks it to end.
     end: Signal,
+    /// Its end was seen: its id may be somebody else's by now.
+    ended: bool,
 }
 
 impl Process {
@@ -53,7 +55,7 @@ impl Process {
         let mut command = wrapped(command, identity, true);
         command.stdin(Stdio::null()).stdout(out.try_clone().map_err(failed)?).stderr(out);
         let child = spawn(command).map_err(failed)?;
-        Ok(Self { child, name, log: log.to_owned(), end })
+        Ok(Self { child, name, log: log.to_owned(), end, ended: false })
     }
 
     /// Its process id.
@@ -81,7 +83,8 @@ impl Process {
 
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        self.ended |= !matches!(self.child.try_wait(), Ok(None));
+        !self.ended
     }
 
     /// The last lines it wrote.
@@ -103,8 +106,11 @@ impl Process {
         self.signal_all(Signal::CONT);
     }
 
-    /// Sends a signal to it alone.
+    /// Sends a signal to it alone, unless its end was seen.
     pub fn signal(&self, signal: Signal) {
+        if self.ended {
+            return;
+        }
         let _gone = kill_process(Pid::from_child(&self.child), signal);
     }
 
@@ -112,6 +118,7 @@ impl Process {
     pub fn kill(&mut self) {
         self.signal_all(Signal::KILL);
         let _waited = self.child.wait();
+        self.ended = true;
     }
 
     /// Asks it to end by `signal` and waits until it has; kills it when it does not.
@@ -129,6 +136,9 @@ impl Process {
 
     /// The server first: a frozen or dead one starts no more children.
     fn signal_all(&self, signal: Signal) {
+        if self.ended {
+            return;
+        }
         self.signal(signal);
         for child in children(self.id()) {
             let _gone = kill_process(child, signal);

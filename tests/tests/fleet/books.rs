@@ -61,7 +61,7 @@ pub struct Tally {
     pub acknowledged: u64,
     pub retried: u64,
     pub refused: u64,
-    /// Of the retried, those after an `INTERNAL`.
+    /// How often a buyer heard `INTERNAL`, or one who looks at an order.
     pub failed: u64,
 }
 
@@ -94,6 +94,8 @@ struct Page {
     fresh: [u64; DOORS],
     /// The last reason why an attempt was not answered.
     missing: String,
+    /// The last `INTERNAL`.
+    failure: String,
     wrong: Vec<String>,
 }
 
@@ -138,8 +140,11 @@ impl Books {
             Answer::Refused(_) => page.tally.refused += 1,
             Answer::Missing(why) | Answer::Failed(why) => {
                 page.tally.retried += 1;
-                page.tally.failed += u64::from(matches!(answer, Answer::Failed(_)));
                 page.missing.clone_from(why);
+                if matches!(answer, Answer::Failed(_)) {
+                    page.tally.failed += 1;
+                    page.failure.clone_from(why);
+                }
                 return;
             }
             Answer::Wrong(what) => page.wrong.push(format!("{}: {what}", request.request_id)),
@@ -164,6 +169,18 @@ impl Books {
     pub fn fresh(&self) -> ([u64; DOORS], String) {
         let page = self.page();
         (page.fresh, page.missing.clone())
+    }
+
+    /// A node said `INTERNAL` to somebody who looked at an order.
+    pub fn failed(&self, why: String) {
+        let mut page = self.page();
+        page.tally.failed += 1;
+        page.failure = why;
+    }
+
+    /// The last `INTERNAL` that a node said.
+    pub fn failure(&self) -> String {
+        self.page().failure.clone()
     }
 
     /// What has happened so far.

@@ -47,12 +47,14 @@ pub struct Buyer {
     token: String,
     doors: Arc<Doors>,
     clients: [Option<(SocketAddr, Client)>; DOORS],
+    /// The newest order that was acknowledged.
+    newest: Option<String>,
 }
 
 impl Buyer {
     /// The `n`-th.
     pub fn new(n: usize, token: String, doors: &Arc<Doors>) -> Self {
-        Self { n, token, doors: Arc::clone(doors), clients: [const { None }; DOORS] }
+        Self { n, token, doors: Arc::clone(doors), clients: [const { None }; DOORS], newest: None }
     }
 
     /// Buys until told to stop.
@@ -64,6 +66,12 @@ impl Buyer {
             loop {
                 let epoch = books.attempt();
                 let answer = self.ask(door, &request).await;
+                if let Answer::Given(given) = &answer {
+                    self.newest = Some(given.order_id.clone());
+                }
+                if let Some(failed) = self.look(door).await {
+                    books.failed(failed);
+                }
                 let answered = !matches!(answer, Answer::Missing(_) | Answer::Failed(_));
                 books.answered(&request, answer, epoch, door);
                 if answered {
@@ -76,6 +84,19 @@ impl Buyer {
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Looks at the newest order, whatever became of the last request. Answers what a node should never say.
+    async fn look(&mut self, door: usize) -> Option<String> {
+        let order_id = self.newest.clone()?;
+        let client = self.client(door).await?;
+        let mut message = tonic::Request::new(v1::GetOrderRequest { order_id, min_position: 0 });
+        message.set_timeout(PATIENCE);
+        let status = tokio::time::timeout(PATIENCE, client.orders.get_order(message)).await.ok()?.err()?;
+        match refusal(&status) {
+            Answer::Failed(why) => Some(format!("a look: {why}")),
+            _ => None,
         }
     }
 

@@ -117,7 +117,7 @@ async fn suffer(fault: &Fault, fleet: &mut Fleet, books: &Books) {
         all.refused,
         again.as_secs_f64(),
     );
-    assert_eq!(all.failed, 0, "a node said INTERNAL during {}: nobody would ask again", fault.name);
+    assert_eq!(all.failed, 0, "a node said INTERNAL during {}, {}: who would ask again?", fault.name, books.failure());
     assert!(during.attempted > 0, "nothing was attempted during {}", fault.name);
     assert!(!fault.sells || during.acknowledged > 0, "nothing was sold during {}, which must not stop it", fault.name);
 }

@@ -3,12 +3,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ports::store::{Append, Appended, Error, EventStore, Position, Refused};
+use ports::{
+    keys::{self, Keys as _},
+    store::{Append, Appended, Error, EventStore, Position, Refused},
+};
 use servers::{
     or_not_run,
     postgres::{Options, Postgres},
 };
-use store_postgres::{Limits, PostgresStore};
+use store_postgres::{Limits, PostgresKeys, PostgresStore};
 use tokio::{task::JoinSet, time::timeout};
 use uuid::Uuid;
 
@@ -58,6 +61,46 @@ async fn a_frozen_server_leaves_an_append_unknown_and_its_repeat_has_one_place()
     let log = audit(&url);
     let ids: Vec<Uuid> = log.iter().map(|row| row.3).collect();
     assert_eq!(ids, (1..=7).map(Uuid::from_u128).collect::<Vec<_>>(), "everything once, in order, and nothing else");
+}
+
+/// Whoever asks again is never told to give up, and nobody hears that a member was forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_cannot_be_reached_is_unavailable_and_nothing_is_written() {
+    let Some(mut server) = own_server() else { return };
+    let url = server.fresh_database().unwrap();
+    let store = connect(&url, &short()).await.unwrap();
+    let keys = PostgresKeys::connect(&url, &short()).await.unwrap();
+    let member = Uuid::from_u128(7);
+    let key = keys.key(member).await.unwrap();
+    persist(&store, &append("thing-1", 0, [1])).await.unwrap();
+    // Its connections are those of a dead server, or none can be made.
+    let asked = async {
+        let mut heard = Vec::new();
+        while heard.len() < 20 {
+            heard.push((keys.existing(member).await, keys.key(member).await, store.read_all(Position::START, 9).await));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        heard
+    };
+    let restarted = async {
+        server.freeze();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        server.thaw();
+        tokio::task::block_in_place(|| server.restart(true)).unwrap();
+    };
+    let (heard, ()) = timeout(SOON, async { tokio::join!(asked, restarted) }).await.expect("it comes again");
+    let mut away = 0;
+    for (existing, made, read) in heard {
+        assert!(matches!(&existing, Ok(Some(had)) if *had == key) || gone(existing.as_ref().err()), "{existing:?}");
+        assert!(matches!(&made, Ok(had) if *had == key) || gone(made.as_ref().err()), "{made:?}");
+        assert!(matches!(&read, Ok(log) if log.len() == 1) || matches!(read, Err(Error::Unavailable(_))), "{read:?}");
+        away += u32::from(gone(existing.as_ref().err()));
+    }
+    assert!(away > 0, "a frozen server does not answer");
+}
+
+fn gone(error: Option<&keys::Error>) -> bool {
+    matches!(error, Some(keys::Error::Unavailable(_)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -67,6 +67,15 @@ async fn a_frozen_server_fails_within_the_deadline_and_all_goes_on_when_it_thaws
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_table_of_the_views_is_durable_at_once() {
+    let Some(mut server) = or_not_run(Postgres::start(Options { own: true, ..Options::default() })) else { return };
+    let views = PostgresViews::connect(&server.fresh_database().unwrap(), &Limits::default()).await.unwrap();
+    server.restart(true).unwrap();
+    views.commit(vec![next(0)]).await.unwrap();
+    assert_eq!(is_whole(&views).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rows_and_checkpoint_stay_together_across_crashes_of_the_server() {
     let Some(mut server) = or_not_run(Postgres::start(Options { own: true, ..Options::default() })) else { return };
     let views = PostgresViews::connect(&server.fresh_database().unwrap(), &Limits::default()).await.unwrap();
