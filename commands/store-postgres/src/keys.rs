@@ -6,19 +6,14 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deadpool_postgres::Object;
 use futures::{SinkExt as _, TryStreamExt as _};
 use ports::keys::{Error, Keys, MemberKey};
+use ports_postgres::{Client, Server, Trouble};
 use tokio::{pin, time::timeout};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::{
-    Limits,
-    error::Trouble,
-    schema,
-    server::{self, Server},
-};
+use crate::{Limits, schema::SCHEMA};
 
 const FIND: &str = "SELECT key FROM cartulary.member_keys WHERE member = $1";
 const MAKE: &str = "INSERT INTO cartulary.member_keys(member, key) VALUES ($1, $2) ON CONFLICT (member) DO NOTHING";
@@ -51,21 +46,20 @@ impl PostgresKeys {
     /// [`crate::Error`] when the server cannot be reached within [`Limits::connect_max`], or its tables are a newer
     /// program's.
     pub async fn connect(url: &str, limits: &Limits) -> Result<Self, crate::Error> {
-        let config = server::config(url, limits)?;
-        let server = Server::new(config, limits.key_connections_max, limits.read_max, limits)?;
-        schema::prepare(&mut server.client().await?, limits.migrate_max).await?;
+        let server = Server::new(url, &limits.keys())?;
+        SCHEMA.prepare(&server, limits.migrate_max).await?;
         Ok(Self { server, limits: limits.clone() })
     }
 
     /// What the table knows: nothing, that the member was forgotten, or the key.
     async fn find(&self, member: Uuid) -> Result<Option<Option<MemberKey>>, Error> {
-        let rows = self.server.query(FIND, &[&member], self.limits.read_max).await.map_err(failed)?;
+        let rows = self.server.query(FIND, &[&member]).await.map_err(failed)?;
         rows.first().map(|row| known(row, member)).transpose()
     }
 
     /// Keeps a key for a member of whom nothing is known. Doing it twice is doing it once.
     async fn make(&self, member: Uuid, key: &MemberKey) -> Result<(), Error> {
-        self.server.query(MAKE, &[&member, &key.0.as_slice()], self.limits.read_max).await.map(drop).map_err(failed)
+        self.server.query(MAKE, &[&member, &key.0.as_slice()]).await.map(drop).map_err(failed)
     }
 }
 
@@ -100,15 +94,13 @@ impl Keys for PostgresKeys {
             Ok(Err(error)) => Trouble::Postgres(error),
             Err(_elapsed) => Trouble::Late(self.limits.read_max),
         };
-        if trouble.is_disconnected() {
-            drop(Object::take(client));
-        }
+        trouble.retire(client);
         Err(failed(trouble))
     }
 
     async fn page(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<(Uuid, Option<MemberKey>)>, Error> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.server.query(PAGE, &[&after, &limit], self.limits.read_max).await.map_err(failed)?;
+        let rows = self.server.query(PAGE, &[&after, &limit]).await.map_err(failed)?;
         let member = |row: &Row| {
             let member = row.get(1);
             Ok((member, known(row, member)?))
@@ -135,7 +127,7 @@ fn known(row: &Row, member: Uuid) -> Result<Option<MemberKey>, Error> {
 
 /// Marks the member as forgotten, and writes the part of the table that held the key anew, without it: the old file goes
 /// with the commit. `VACUUM` would not do: it keeps what some older snapshot, of whatever kind, might still see.
-async fn forget(client: &mut Object, member: Uuid) -> Result<(), tokio_postgres::Error> {
+async fn forget(client: &mut Client, member: Uuid) -> Result<(), tokio_postgres::Error> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(TURN).await?;
     let row = transaction.query_one(&transaction.prepare_cached(FORGET).await?, &[&member]).await?;

@@ -21,19 +21,17 @@
 //! put the server behind a tunnel or a proxy that speaks TLS (e.g. stunnel, or a service mesh).
 
 mod checksum;
-mod error;
 mod keys;
 mod limits;
 mod plan;
 mod read;
 mod schema;
 mod sequencer;
-mod server;
 mod snapshots;
 mod store;
 mod wire;
 
-pub use error::Error;
 pub use keys::PostgresKeys;
 pub use limits::Limits;
+pub use ports_postgres::Error;
 pub use store::PostgresStore;

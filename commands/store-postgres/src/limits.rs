@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ports_postgres::Sessions;
+
 /// The store's bounds. The defaults suit a shop whose server is near; the reason stands at each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -40,6 +42,28 @@ pub struct Limits {
     /// How often the log is looked at while somebody waits for an event from another process. A look takes
     /// the server about 20 µs.
     pub poll_every: Duration,
+}
+
+/// A commit that is answered is durable. (A stricter setting than `on` is left alone.)
+const DURABLE: &str =
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';";
+
+impl Limits {
+    /// The one connection that appends.
+    pub(crate) const fn writer(&self) -> Sessions {
+        Sessions { size: 1, answer_max: self.append_max, statement_max: self.statement_max, ..self.reader() }
+    }
+
+    /// The connections that read.
+    pub(crate) const fn reader(&self) -> Sessions {
+        let Self { readers_max, connect_max, read_max, .. } = *self;
+        Sessions { size: readers_max, connect_max, answer_max: read_max, statement_max: read_max, settings: DURABLE }
+    }
+
+    /// The connections that read and write members' keys.
+    pub(crate) const fn keys(&self) -> Sessions {
+        Sessions { size: self.key_connections_max, ..self.reader() }
+    }
 }
 
 const MIB: usize = 1 << 20;

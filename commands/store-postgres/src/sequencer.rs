@@ -2,25 +2,23 @@
 
 use std::sync::Arc;
 
-use deadpool_postgres::Object;
 use jiff::Timestamp;
 use ports::{
     clock::Clock,
     store::{Append, Error, Position},
 };
+use ports_postgres::{Param, Server, Trouble};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout},
+    time::Instant,
 };
 use uuid::Uuid;
 
 use crate::{
     Limits,
     checksum::Columns,
-    error::Trouble,
     plan::{Answer, At, Known, Place, Plan, Write},
     read::{LENGTHS, PLACES, sql},
-    server::{Param, Server},
     wire::{Json, Micros},
 };
 
@@ -43,7 +41,7 @@ pub struct Sequencer {
     pub queue: mpsc::Receiver<Job>,
     /// The one connection that writes.
     pub writer: Server,
-    /// Where streams and ids are looked up.
+    /// Where streams and ids are looked up, as soon as an append must be made.
     pub readers: Server,
     /// Where the newest position that this process knows of is shown.
     pub head: Arc<watch::Sender<Position>>,
@@ -164,25 +162,11 @@ impl Sequencer {
             &rows.times,
             &now,
         ];
-        let client = self.writer().await?;
-        let rows = self.writer.call(client, APPEND, &params, self.limits.append_max).await?;
+        // Whatever fails until the statement is prepared has written nothing.
+        let client = self.writer.prepared(APPEND).await.map_err(|trouble| trouble.of_read())?;
+        let rows = self.writer.call(client, APPEND, &params).await?;
         let base: Option<i64> = rows.first().and_then(|row| row.get(0));
         Ok(base.map(|base| Position(base.cast_unsigned())))
-    }
-
-    /// The connection that writes, with the statement prepared: whatever fails until then has written nothing.
-    async fn writer(&self) -> Result<Object, Failure> {
-        let client = self.writer.client().await?;
-        let patience = self.limits.append_max;
-        let trouble = match timeout(patience, client.prepare_cached(APPEND)).await {
-            Ok(Ok(_)) => return Ok(client),
-            Ok(Err(error)) => Trouble::Postgres(error),
-            Err(_elapsed) => Trouble::Late(patience),
-        };
-        if trouble.is_disconnected() {
-            drop(Object::take(client));
-        }
-        Err(trouble.of_read().into())
     }
 
     /// What the log says about the streams and ids of the appends. Lengths before places: what is written in between is
@@ -192,11 +176,10 @@ impl Sequencer {
         names.sort_unstable();
         names.dedup();
         let ids: Vec<Uuid> = appends.iter().flat_map(|append| &append.events).map(|event| event.id).collect();
-        let patience = self.limits.append_max;
         let asked = |trouble: Trouble| Failure { is_bad_input: trouble.is_bad_input(), error: trouble.of_read() };
-        let rows = self.readers.query(LENGTHS, &[&names], patience).await.map_err(asked)?;
+        let rows = self.readers.query(LENGTHS, &[&names]).await.map_err(asked)?;
         let lengths = names.into_iter().zip(rows.iter().map(|row| row.get::<_, i64>(0).cast_unsigned())).collect();
-        let rows = self.readers.query(PLACES, &[&ids], patience).await.map_err(asked)?;
+        let rows = self.readers.query(PLACES, &[&ids]).await.map_err(asked)?;
         let place = |row: &tokio_postgres::Row| {
             let at = At::Stored(Position(row.get::<_, i64>(3).cast_unsigned()));
             let place =

@@ -3,13 +3,10 @@
 //! Saving one does not wait for the disk: it may be lost in a crash, the events it was folded from are not. An older
 //! fold or revision never replaces a newer one, so that processes of two versions do not undo each other's work.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use crc32c::{crc32c, crc32c_append};
 use ports::store::{Error, Position, Snapshot};
-
-use crate::server::Server;
+use ports_postgres::{Param, Server};
 
 const LOAD: &str = "SELECT revision, position, checksum, state FROM cartulary.snapshots WHERE name = $1 AND fold = $2";
 const SAVE: &str = "
@@ -21,8 +18,8 @@ const SAVE: &str = "
     WHERE (s.fold, s.revision) <= (excluded.fold, excluded.revision)";
 
 /// [`ports::store::EventStore::load_snapshot`].
-pub async fn load(server: &Server, name: &str, fold: u32, patience: Duration) -> Result<Option<Snapshot>, Error> {
-    let rows = server.query(LOAD, &[&name, &i64::from(fold)], patience).await.map_err(|trouble| trouble.of_read())?;
+pub async fn load(server: &Server, name: &str, fold: u32) -> Result<Option<Snapshot>, Error> {
+    let rows = server.query(LOAD, &[&name, &i64::from(fold)]).await.map_err(|trouble| trouble.of_read())?;
     let Some(row) = rows.first() else { return Ok(None) };
     let (revision, position, sum): (i64, i64, i32) = (row.get(0), row.get(1), row.get(2));
     let state: &[u8] = row.get(3);
@@ -35,14 +32,13 @@ pub async fn load(server: &Server, name: &str, fold: u32, patience: Duration) ->
 }
 
 /// [`ports::store::EventStore::save_snapshot`].
-pub async fn save(server: &Server, name: &str, snapshot: &Snapshot, patience: Duration) -> Result<(), Error> {
+pub async fn save(server: &Server, name: &str, snapshot: &Snapshot) -> Result<(), Error> {
     let Snapshot { fold, revision, position, state } = snapshot;
     let (revision, position) = (revision.cast_signed(), position.0.cast_signed());
     let sum = checksum(name, *fold, revision, position, state);
-    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-        [&name, &i64::from(*fold), &revision, &position, &sum, &&**state];
+    let params: [Param<'_>; 6] = [&name, &i64::from(*fold), &revision, &position, &sum, &&**state];
     // Saving it twice is saving it once.
-    server.query(SAVE, &params, patience).await.map_err(|trouble| trouble.of_write()).map(drop)
+    server.query(SAVE, &params).await.map_err(|trouble| trouble.of_write()).map(drop)
 }
 
 fn checksum(name: &str, fold: u32, revision: i64, position: i64, state: &[u8]) -> i32 {

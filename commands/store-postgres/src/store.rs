@@ -7,6 +7,7 @@ use ports::{
     clock::Clock,
     store::{Append, Appended, Error, EventStore, Position, Recorded, Refused, Revision, Snapshot},
 };
+use ports_postgres::{Server, Trouble};
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     time::{Instant, sleep},
@@ -16,9 +17,8 @@ use uuid::Uuid;
 use crate::{
     Limits,
     read::{self, sql},
-    schema,
+    schema::SCHEMA,
     sequencer::{Job, Sequencer},
-    server::{self, Server},
     snapshots,
 };
 
@@ -42,18 +42,16 @@ impl PostgresStore {
     /// [`crate::Error`] when the server cannot be reached within [`Limits::connect_max`], or its tables are a newer
     /// program's.
     pub async fn connect(url: &str, clock: Arc<dyn Clock>, limits: &Limits) -> Result<Self, crate::Error> {
-        let config = server::config(url, limits)?;
-        let writer = Server::new(config.clone(), 1, limits.statement_max, limits)?;
-        let readers = Server::new(config, limits.readers_max, limits.read_max, limits)?;
-        schema::prepare(&mut writer.client().await?, limits.migrate_max).await?;
-        warn_of_amnesia(&readers, limits).await?;
-        let rows = readers.query(read::HEAD, &[], limits.read_max).await?;
+        let (writer, readers) = (Server::new(url, &limits.writer())?, Server::new(url, &limits.reader())?);
+        SCHEMA.prepare(&writer, limits.migrate_max).await?;
+        warn_of_amnesia(&readers).await?;
+        let rows = readers.query(read::HEAD, &[]).await?;
         let head = Arc::new(watch::Sender::new(read::head(&rows)));
         let (queue, jobs) = mpsc::channel(limits.queue_batches_max.max(1));
         let sequencer = Sequencer {
             queue: jobs,
             writer,
-            readers: readers.clone(),
+            readers: readers.within(limits.append_max),
             head: Arc::clone(&head),
             clock,
             limits: limits.clone(),
@@ -92,7 +90,7 @@ impl PostgresStore {
 
     /// The newest position there is, which those who wait learn too.
     async fn newest(&self) -> Result<Position, Error> {
-        let rows = self.readers.query(read::HEAD, &[], self.limits.read_max).await;
+        let rows = self.readers.query(read::HEAD, &[]).await;
         let newest = read::head(&rows.map_err(|trouble| trouble.of_read())?);
         self.head.send_if_modified(|head| {
             let grown = newest > *head;
@@ -104,8 +102,8 @@ impl PostgresStore {
 }
 
 /// A server that does not sync its disk breaks the store's first promise; a test may want that, a shop does not.
-async fn warn_of_amnesia(readers: &Server, limits: &Limits) -> Result<(), crate::Error> {
-    let rows = readers.query("SELECT current_setting('fsync')", &[], limits.read_max).await?;
+async fn warn_of_amnesia(readers: &Server) -> Result<(), Trouble> {
+    let rows = readers.query("SELECT current_setting('fsync')", &[]).await?;
     if rows.first().is_some_and(|row| row.get::<_, &str>(0) == "off") {
         tracing::warn!("PostgreSQL runs with fsync=off: what it acknowledges may be lost with its machine");
     }
@@ -135,18 +133,18 @@ impl EventStore for PostgresStore {
     async fn read_stream(&self, stream: &str, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error> {
         let Ok(first) = i64::try_from(from) else { return Ok(Vec::new()) };
         let limit = sql(limit as u64);
-        let rows = self.readers.query(read::STREAM, &[&stream, &first, &limit], self.limits.read_max).await;
+        let rows = self.readers.query(read::STREAM, &[&stream, &first, &limit]).await;
         read::stream(&rows.map_err(|trouble| trouble.of_read())?, stream, from)
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {
         let Ok(first) = i64::try_from(after.0) else { return Ok(Vec::new()) };
-        let rows = self.readers.query(read::ALL, &[&first, &sql(limit as u64)], self.limits.read_max).await;
+        let rows = self.readers.query(read::ALL, &[&first, &sql(limit as u64)]).await;
         read::all(&rows.map_err(|trouble| trouble.of_read())?, after)
     }
 
     async fn find(&self, ids: &[Uuid]) -> Result<Vec<Option<Recorded>>, Error> {
-        let rows = self.readers.query(read::BY_IDS, &[&ids], self.limits.read_max).await;
+        let rows = self.readers.query(read::BY_IDS, &[&ids]).await;
         read::found(&rows.map_err(|trouble| trouble.of_read())?, ids)
     }
 
@@ -182,10 +180,10 @@ impl EventStore for PostgresStore {
     }
 
     async fn load_snapshot(&self, name: &str, fold: u32) -> Result<Option<Snapshot>, Error> {
-        snapshots::load(&self.readers, name, fold, self.limits.read_max).await
+        snapshots::load(&self.readers, name, fold).await
     }
 
     async fn save_snapshot(&self, name: &str, snapshot: Snapshot) -> Result<(), Error> {
-        snapshots::save(&self.readers, name, &snapshot, self.limits.read_max).await
+        snapshots::save(&self.readers, name, &snapshot).await
     }
 }

@@ -28,12 +28,9 @@ pub enum Error {
     /// The embedded views do not open.
     #[error("the views in the folder do not open")]
     SqliteViews(#[from] views_sqlite::Error),
-    /// The log or the keys on PostgreSQL do not open.
-    #[error("the log or the keys on PostgreSQL do not open")]
+    /// The log, the keys or the views on PostgreSQL do not open.
+    #[error("PostgreSQL cannot be used")]
     Postgres(#[from] store_postgres::Error),
-    /// The views on PostgreSQL do not open.
-    #[error("the views on PostgreSQL do not open")]
-    PostgresViews(#[from] views_postgres::Error),
     /// The EventStoreDB server cannot be named like that.
     #[error("the EventStoreDB server cannot be used")]
     EventStoreDb(#[from] store_eventstoredb::Invalid),

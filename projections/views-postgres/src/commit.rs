@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use deadpool_postgres::{Object, Transaction};
 use ports::{
     store::Position,
     views::{Error, RowChange, ViewCommit},
 };
+use ports_postgres::{Client, Transaction, Trouble};
 
-use crate::{error::Trouble, names::Names, schema, wire::Text};
+use crate::{names::Names, schema, wire::Text};
 
 /// Why a commit was not made, or may have been.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ impl From<tokio_postgres::Error> for Failure {
 }
 
 /// [`ports::views::ViewStore::commit`].
-pub async fn commit(client: &mut Object, commits: &[ViewCommit], rows_max: usize) -> Result<(), Failure> {
+pub async fn commit(client: &mut Client, commits: &[ViewCommit], rows_max: usize) -> Result<(), Failure> {
     let views: BTreeSet<&str> = commits.iter().map(|commit| commit.view.as_str()).collect();
     let names: BTreeMap<&str, Names> =
         views.iter().map(|view| Names::of(view).map(|names| (*view, names))).collect::<Result<_, _>>()?;
@@ -146,7 +146,7 @@ async fn write(transaction: &Transaction<'_>, names: &Names, changes: &[RowChang
 }
 
 /// [`ports::views::ViewStore::drop_view`]: its tables go as they are, nothing is deleted row by row.
-pub async fn drop_view(client: &mut Object, view: &str) -> Result<(), Failure> {
+pub async fn drop_view(client: &mut Client, view: &str) -> Result<(), Failure> {
     let names = Names::of(view)?;
     let transaction = client.transaction().await?;
     transaction.execute("DELETE FROM cartulary_views.views WHERE name = $1", &[&view]).await?;

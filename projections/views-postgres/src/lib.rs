@@ -13,15 +13,13 @@
 //! put the server behind a tunnel or a proxy that speaks TLS.
 
 mod commit;
-mod error;
 mod limits;
 mod names;
 mod query;
 mod schema;
-mod server;
 mod store;
 mod wire;
 
-pub use error::Error;
 pub use limits::Limits;
+pub use ports_postgres::Error;
 pub use store::PostgresViews;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ports_postgres::Sessions;
+
 /// The view store's bounds. The defaults suit a shop whose server is near; the reason stands at each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -19,6 +21,26 @@ pub struct Limits {
     pub migrate_max: Duration,
     /// How long a query may take.
     pub read_max: Duration,
+}
+
+/// Commits are not synced at once: the log can fold them again. And as of [`ports_postgres::Server`], queries walk indexes.
+const SETTINGS: &str = "
+    SET synchronous_commit = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+    SET client_min_messages = warning;
+";
+
+impl Limits {
+    /// The connections that read.
+    pub(crate) const fn readers(&self) -> Sessions {
+        let Self { readers_max, connect_max, read_max, .. } = *self;
+        Sessions { size: readers_max, connect_max, answer_max: read_max, statement_max: read_max, settings: SETTINGS }
+    }
+
+    /// The connections that commit.
+    pub(crate) const fn writers(&self) -> Sessions {
+        let Self { writers_max, commit_max, .. } = *self;
+        Sessions { size: writers_max, answer_max: commit_max, statement_max: commit_max, ..self.readers() }
+    }
 }
 
 impl Default for Limits {

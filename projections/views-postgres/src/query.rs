@@ -7,14 +7,10 @@ use ports::{
     store::Position,
     views::{Direction, Entry, Error, Key, Range},
 };
+use ports_postgres::{Param, Server, Trouble};
 use tokio_postgres::Row;
 
-use crate::{
-    error::Trouble,
-    names::Names,
-    server::{Param, Server},
-    wire::Text,
-};
+use crate::{names::Names, wire::Text};
 
 /// [`ports::views::ViewStore::position`].
 pub async fn position(server: &Server, view: &str) -> Result<Position, Error> {
@@ -34,7 +30,7 @@ pub async fn get_many(server: &Server, view: &str, keys: &[Key]) -> Result<Vec<O
 /// A view that has no tables has no rows.
 fn of_a_view(answered: Result<Vec<Row>, Trouble>) -> Result<Vec<Row>, Error> {
     match answered {
-        Err(trouble) if trouble.is_no_view() => Ok(Vec::new()),
+        Err(trouble) if trouble.is_no_table() => Ok(Vec::new()),
         answered => Ok(answered?),
     }
 }

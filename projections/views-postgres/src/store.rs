@@ -4,19 +4,18 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use deadpool_postgres::Object;
 use ports::{
     store::Position,
     views::{Entry, Error, Key, Range, ViewCommit, ViewStore},
 };
+use ports_postgres::{Client, Server, Trouble};
 use tokio::time::timeout;
 
 use crate::{
     Limits,
     commit::{self, Failure},
-    error::Trouble,
-    query, schema,
-    server::{self, Server},
+    query,
+    schema::SCHEMA,
 };
 
 /// The view store on a PostgreSQL server.
@@ -34,17 +33,15 @@ impl PostgresViews {
     /// [`crate::Error`] when the server cannot be reached within [`Limits::connect_max`], or its tables are a newer
     /// program's.
     pub async fn connect(url: &str, limits: &Limits) -> Result<Self, crate::Error> {
-        let config = server::config(url, limits)?;
-        let readers = Server::new(config.clone(), limits.readers_max, limits.read_max, limits)?;
-        let writers = Server::new(config, limits.writers_max, limits.commit_max, limits)?;
-        schema::prepare(&mut writers.client().await?, limits.migrate_max).await?;
+        let (readers, writers) = (Server::new(url, &limits.readers())?, Server::new(url, &limits.writers())?);
+        SCHEMA.prepare(&writers, limits.migrate_max).await?;
         Ok(Self { readers, writers, limits: limits.clone() })
     }
 
     /// What came of a write within the deadline; a connection that is of no more use goes.
     fn finish(
         &self,
-        client: Object,
+        client: Client,
         done: Result<Result<(), Failure>, tokio::time::error::Elapsed>,
     ) -> Result<(), Error> {
         let failure = match done {
@@ -55,9 +52,7 @@ impl PostgresViews {
         match failure {
             Failure::Port(error) => Err(error),
             Failure::Server(trouble) => {
-                if trouble.is_disconnected() {
-                    drop(Object::take(client));
-                }
+                trouble.retire(client);
                 Err(trouble.into())
             }
         }

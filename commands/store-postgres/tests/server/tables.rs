@@ -121,7 +121,7 @@ async fn a_newer_or_foreign_schema_is_refused_and_left_alone() {
     let url = server.fresh_database().unwrap();
     run(&url, "CREATE SCHEMA cartulary; CREATE TABLE cartulary.events(other text)").unwrap();
     let foreign = connect(&url, &Limits::default()).await.unwrap_err();
-    assert!(matches!(foreign, store_postgres::Error::Foreign), "{foreign:?}");
+    assert!(matches!(foreign, store_postgres::Error::Foreign(_)), "{foreign:?}");
     run(&url, "INSERT INTO cartulary.events VALUES ('theirs')").unwrap();
 }
 

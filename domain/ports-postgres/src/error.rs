@@ -1,27 +1,30 @@
-//! Why the database cannot be used, and what a failure of PostgreSQL means to the port.
+//! Why a database cannot be used, and what a failure of PostgreSQL means to the ports.
 
 use std::time::Duration;
 
-use ports::store;
+use deadpool_postgres::Object;
+use ports::{store, views};
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-/// Why the store cannot be connected.
+/// Why an engine cannot be connected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URL is not one that this store can use.
+    /// The URL is not one that can be used.
     #[error("the database's URL cannot be used: {0}")]
     Url(String),
-    /// The database was written by a newer program.
-    #[error("the database has schema {found}, this program knows schemas up to {known}: it needs a newer program")]
+    /// The tables were written by a newer program.
+    #[error("`{schema}` in the database is at {found}, this program knows up to {known}: it needs a newer program")]
     Newer {
-        /// Its schema version.
+        /// The schema.
+        schema: &'static str,
+        /// Its version.
         found: i64,
-        /// The newest schema this program knows.
+        /// The newest version this program knows.
         known: i64,
     },
-    /// There is a schema of this name that is not a log.
-    #[error("the database has a schema `cartulary` that is not this program's")]
-    Foreign,
+    /// There is a schema of this name that holds something else.
+    #[error("the database has a schema `{0}` that is not this program's")]
+    Foreign(&'static str),
     /// The server cannot be reached, or refuses.
     #[error(transparent)]
     Server(#[from] Trouble),
@@ -38,7 +41,7 @@ pub enum Trouble {
     Late(Duration),
     /// The connection broke, or the server refused.
     #[error("PostgreSQL: {}", spelled(.0))]
-    Postgres(tokio_postgres::Error),
+    Postgres(#[from] tokio_postgres::Error),
 }
 
 /// The client's errors hide their cause behind `source`; people need to read it.
@@ -56,18 +59,33 @@ fn is_refusal(error: &DbError) -> bool {
 }
 
 impl Trouble {
-    /// Whether the connection is of no more use.
+    /// Whether the connection is of no more use: it broke, said nothing, or its server goes down or has become a standby,
+    /// which keeps its connections, but they can write no more.
+    #[must_use]
     pub fn is_disconnected(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Late(_) => true,
-            Self::Postgres(error) => error.as_db_error().is_none_or(|db| {
-                // A server that has become a standby keeps its connections, but they can write no more.
-                !is_refusal(db) || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION
-            }),
+            Self::Postgres(error) => error
+                .as_db_error()
+                .is_none_or(|db| !is_refusal(db) || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION),
         }
     }
 
+    /// Puts the connection that this happened on back into the pool, unless it is of no more use.
+    pub fn retire(&self, client: Object) {
+        if self.is_disconnected() {
+            drop(Object::take(client));
+        }
+    }
+
+    /// Whether a table that was asked for is not there.
+    #[must_use]
+    pub fn is_no_table(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE))
+    }
+
     /// What was asked for can never be done: it is not JSON, or holds a zero byte, or is too large.
+    #[must_use]
     pub fn is_bad_input(&self) -> bool {
         let Self::Postgres(error) = self else { return false };
         // Class 22: data exception; 54: limit exceeded.
@@ -75,6 +93,7 @@ impl Trouble {
     }
 
     /// It can be asked again: nobody was there, or the server broke off, was told to, or has too much to do.
+    #[must_use]
     pub fn passes(&self) -> bool {
         let Self::Postgres(error) = self else { return true };
         error.as_db_error().is_none_or(|db| {
@@ -86,7 +105,8 @@ impl Trouble {
         })
     }
 
-    /// What a failed read means to the caller of the port.
+    /// What a failed read means to the caller of the event store.
+    #[must_use]
     pub fn of_read(&self) -> store::Error {
         let damage = |code: &SqlState| *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED;
         match self {
@@ -96,7 +116,8 @@ impl Trouble {
         }
     }
 
-    /// What a failed write means to the caller of the port: only a refusal is certain.
+    /// What a failed write means to the caller of the event store: only a refusal is certain.
+    #[must_use]
     pub fn of_write(&self) -> store::Error {
         match self {
             Self::Unreachable(_) => store::Error::Unavailable(self.to_string()),
@@ -109,5 +130,11 @@ impl Trouble {
                 None => store::Error::Unknown(self.to_string()),
             },
         }
+    }
+}
+
+impl From<Trouble> for views::Error {
+    fn from(trouble: Trouble) -> Self {
+        if trouble.passes() { Self::Unavailable(trouble.to_string()) } else { Self::Failed(trouble.to_string()) }
     }
 }

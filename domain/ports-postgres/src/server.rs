@@ -6,22 +6,16 @@ use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, R
 use tokio::time::timeout;
 use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
 
-use crate::{
-    Limits,
-    error::{Error, Trouble},
-};
+use crate::error::{Error, Trouble};
 
-/// How a session differs from the server's defaults, whatever those are.
+/// How every session of ours differs from the server's defaults, whatever those are.
 ///
-/// - A commit sees what others committed while it waited for a view's lock.
-/// - Commits are not synced at once: the log can fold them again.
-/// - Every query of ours walks an index. A plan that was made while a view was small would otherwise go on reading all of
+/// - A statement that waited for a lock sees what others committed meanwhile.
+/// - Every query of ours walks an index. A plan that was made while a table was small would otherwise go on reading all of
 ///   it until the statistics are renewed.
 const SESSION: &str = "
     SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;
-    SET synchronous_commit = off;
-    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-    SET jit = off; SET client_min_messages = warning;
+    SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off;
 ";
 
 /// How often a read is asked again on another connection, when its own turns out to be broken: a restarted server has
@@ -30,6 +24,21 @@ const READ_TRIES: usize = 3;
 
 /// A parameter of a statement.
 pub type Param<'a> = &'a (dyn ToSql + Sync);
+
+/// What the connections of a pool are like.
+#[derive(Debug, Clone, Copy)]
+pub struct Sessions {
+    /// How many there are at most; further callers wait.
+    pub size: usize,
+    /// How long making one, or waiting for a free one, may take.
+    pub connect_max: Duration,
+    /// How long an answer may take.
+    pub answer_max: Duration,
+    /// How long the server may work at a statement before it gives up by itself.
+    pub statement_max: Duration,
+    /// What else a session begins with.
+    pub settings: &'static str,
+}
 
 /// A bounded number of connections to the server.
 #[derive(Debug, Clone)]
@@ -40,7 +49,7 @@ pub struct Server {
 }
 
 /// Reads a URL, or the `key=value` form.
-pub fn config(url: &str, limits: &Limits) -> Result<Config, Error> {
+fn config(url: &str, connect_max: Duration) -> Result<Config, Error> {
     let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
         let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
         Error::Url(cause)
@@ -49,7 +58,7 @@ pub fn config(url: &str, limits: &Limits) -> Result<Config, Error> {
         return Err(Error::Url("sslmode=require, but connections are not encrypted".to_owned()));
     }
     config.ssl_mode(SslMode::Disable);
-    config.connect_timeout(limits.connect_max);
+    config.connect_timeout(connect_max);
     if config.get_application_name().is_none() {
         config.application_name("cartulary");
     }
@@ -57,22 +66,35 @@ pub fn config(url: &str, limits: &Limits) -> Result<Config, Error> {
 }
 
 impl Server {
-    /// At most `size` connections, none of them made yet; the server, too, gives up a statement after `answer_max`.
-    pub fn new(config: Config, size: usize, answer_max: Duration, limits: &Limits) -> Result<Self, Error> {
-        let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let session = format!("{SESSION} SET statement_timeout = {};", answer_max.as_millis().max(1));
+    /// Connections to a database by its URL, none of them made yet.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when it is not one that can be used.
+    pub fn new(url: &str, sessions: &Sessions) -> Result<Self, Error> {
+        let Sessions { size, connect_max, answer_max, statement_max, settings } = *sessions;
+        let session = format!("{SESSION} {settings} SET statement_timeout = {};", statement_max.as_millis().max(1));
         let settle = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
             let session = session.clone();
             Box::pin(async move { client.batch_execute(&session).await.map_err(HookError::Backend) })
         });
-        let builder =
-            Pool::builder(Manager::from_config(config, NoTls, fast)).max_size(size.max(1)).post_create(settle);
+        let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config(url, connect_max)?, NoTls, fast);
+        let builder = Pool::builder(manager).max_size(size.max(1)).post_create(settle);
         let pool = builder.timeouts(Timeouts::default()).build();
         let pool = pool.map_err(|error| Trouble::Unreachable(error.to_string()))?;
-        Ok(Self { pool, connect_max: limits.connect_max, answer_max })
+        Ok(Self { pool, connect_max, answer_max })
+    }
+
+    /// The same connections, for a caller of another patience.
+    #[must_use]
+    pub fn within(&self, answer_max: Duration) -> Self {
+        Self { answer_max, ..self.clone() }
     }
 
     /// A connection, from the pool or new.
+    ///
+    /// # Errors
+    /// [`Trouble::Unreachable`]: nothing was asked.
     pub async fn client(&self) -> Result<Object, Trouble> {
         match timeout(self.connect_max, self.pool.get()).await {
             Ok(Ok(client)) => Ok(client),
@@ -84,7 +106,25 @@ impl Server {
         }
     }
 
-    /// The rows of a query that changes nothing. Asked again where a connection was broken.
+    /// A connection that has this statement prepared: whatever fails until then has changed nothing.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn prepared(&self, sql: &str) -> Result<Object, Trouble> {
+        let client = self.client().await?;
+        let trouble = match timeout(self.answer_max, client.prepare_cached(sql)).await {
+            Ok(Ok(_)) => return Ok(client),
+            Ok(Err(error)) => Trouble::Postgres(error),
+            Err(_elapsed) => Trouble::Late(self.answer_max),
+        };
+        trouble.retire(client);
+        Err(trouble)
+    }
+
+    /// The rows of a query that changes nothing, or may be made twice. Asked again where a connection was broken.
+    ///
+    /// # Errors
+    /// [`Trouble`].
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Trouble> {
         for _ in 1..READ_TRIES {
             match self.call(self.client().await?, sql, params).await {
@@ -96,7 +136,10 @@ impl Server {
     }
 
     /// One statement on this connection. Afterwards the connection is in the pool again, or of no more use and gone.
-    async fn call(&self, client: Object, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Trouble> {
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn call(&self, client: Object, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Trouble> {
         let ask = async {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, params).await
@@ -105,8 +148,8 @@ impl Server {
             Ok(answered) => answered.map_err(Trouble::Postgres),
             Err(_elapsed) => Err(Trouble::Late(self.answer_max)),
         };
-        if answered.as_ref().is_err_and(Trouble::is_disconnected) {
-            drop(Object::take(client));
+        if let Err(trouble) = &answered {
+            trouble.retire(client);
         }
         answered
     }
