@@ -55,7 +55,7 @@ checkpoint";
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let seconds = std::env::args().nth(1).map_or(Ok(5), |seconds| seconds.parse())?;
-    let options = Options { durable: true, own: true, settings: &SETTINGS, place: None };
+    let options = Options { durable: true, own: true, settings: &SETTINGS, ..Options::default() };
     let server = Arc::new(Postgres::start(options)?);
     let orders = peer(&server, seconds, "\\set sku random(1, 10000)\nselect place_order(:sku);\n")?;
     let hot = peer(&server, seconds, "update stock set reserved = reserved + 1 where sku = 1;\n")?;

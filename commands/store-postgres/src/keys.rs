@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{SinkExt as _, TryStreamExt as _};
 use ports::keys::{Error, Keys, MemberKey};
-use ports_postgres::{Client, Server, Trouble};
+use ports_postgres::{Address, Client, Server, Trouble};
 use tokio::{pin, time::timeout};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -38,15 +38,13 @@ pub struct PostgresKeys {
 }
 
 impl PostgresKeys {
-    /// Connects to a database by its URL, as [`crate::PostgresStore::connect`] does; it may be the log's or another.
-    /// Forgetting
-    /// needs the right to truncate the tables: their owner has it.
+    /// Connects to a database, which may be the log's or another. Forgetting needs the right to truncate the tables: their owner has it.
     ///
     /// # Errors
     /// [`crate::Error`] when the server cannot be reached within [`Limits::connect_max`], or its tables are a newer
     /// program's.
-    pub async fn connect(url: &str, limits: &Limits) -> Result<Self, crate::Error> {
-        let server = Server::new(url, &limits.keys())?;
+    pub async fn connect(address: impl Into<Address>, limits: &Limits) -> Result<Self, crate::Error> {
+        let server = Server::new(&address.into(), &limits.keys())?;
         SCHEMA.prepare(&server, limits.migrate_max).await?;
         Ok(Self { server, limits: limits.clone() })
     }

@@ -17,8 +17,7 @@
 //!
 //! Analysts read the views `cartulary.log` and `cartulary.streams` with psql; every table and column carries a comment.
 //!
-//! Connections are not encrypted: a URL with `sslmode=require` is refused rather than ignored. Across an untrusted network
-//! put the server behind a tunnel or a proxy that speaks TLS (e.g. stunnel, or a service mesh).
+//! How connections are encrypted says [`Address`].
 
 mod checksum;
 mod keys;
@@ -33,5 +32,5 @@ mod wire;
 
 pub use keys::PostgresKeys;
 pub use limits::Limits;
-pub use ports_postgres::Error;
+pub use ports_postgres::{Address, Error};
 pub use store::PostgresStore;

@@ -41,7 +41,7 @@ pub struct Sequencer {
     pub queue: mpsc::Receiver<Job>,
     /// The one connection that writes.
     pub writer: Server,
-    /// Where streams and ids are looked up, as soon as an append must be made.
+    /// Where streams and ids are looked up, with the patience of an append.
     pub readers: Server,
     /// Where the newest position that this process knows of is shown.
     pub head: Arc<watch::Sender<Position>>,

@@ -7,7 +7,7 @@ use ports::{
     clock::Clock,
     store::{Append, Appended, Error, EventStore, Position, Recorded, Refused, Revision, Snapshot},
 };
-use ports_postgres::{Server, Trouble};
+use ports_postgres::{Address, Server, Trouble};
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     time::{Instant, sleep},
@@ -34,15 +34,19 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Connects to a database by its URL (`postgres://user:password@host:port/database`, several hosts and the
-    /// parameters of `libpq` are understood), and makes its tables if need be or brings them forward; it dates its events
-    /// by `clock`. Its task belongs to the runtime that calls.
+    /// Connects to a database, and makes its tables if need be or brings them forward; it dates its events by `clock`. Its
+    /// task belongs to the runtime that calls.
     ///
     /// # Errors
     /// [`crate::Error`] when the server cannot be reached within [`Limits::connect_max`], or its tables are a newer
     /// program's.
-    pub async fn connect(url: &str, clock: Arc<dyn Clock>, limits: &Limits) -> Result<Self, crate::Error> {
-        let (writer, readers) = (Server::new(url, &limits.writer())?, Server::new(url, &limits.reader())?);
+    pub async fn connect(
+        address: impl Into<Address>,
+        clock: Arc<dyn Clock>,
+        limits: &Limits,
+    ) -> Result<Self, crate::Error> {
+        let address = address.into();
+        let (writer, readers) = (Server::new(&address, &limits.writer())?, Server::new(&address, &limits.reader())?);
         SCHEMA.prepare(&writer, limits.migrate_max).await?;
         warn_of_amnesia(&readers).await?;
         let rows = readers.query(read::HEAD, &[]).await?;

@@ -12,6 +12,9 @@ pub enum Error {
     /// The URL is not one that can be used.
     #[error("the database's URL cannot be used: {0}")]
     Url(String),
+    /// Whom the server's certificate should be from cannot be told.
+    #[error("the root certificates cannot be used: {0}")]
+    Certificates(String),
     /// The tables were written by a newer program.
     #[error("`{schema}` in the database is at {found}, this program knows up to {known}: it needs a newer program")]
     Newer {

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Timeouts};
 use tokio::time::timeout;
-use tokio_postgres::{Config, NoTls, Row, config::SslMode, types::ToSql};
+use tokio_postgres::{NoTls, Row, types::ToSql};
 
-use crate::error::{Error, Trouble};
+use crate::{
+    Address,
+    error::{Error, Trouble},
+};
 
 /// How every session of ours differs from the server's defaults, whatever those are.
 ///
@@ -48,29 +51,12 @@ pub struct Server {
     answer_max: Duration,
 }
 
-/// Reads a URL, or the `key=value` form.
-fn config(url: &str, connect_max: Duration) -> Result<Config, Error> {
-    let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-        let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        Error::Url(cause)
-    })?;
-    if matches!(config.get_ssl_mode(), SslMode::Require) {
-        return Err(Error::Url("sslmode=require, but connections are not encrypted".to_owned()));
-    }
-    config.ssl_mode(SslMode::Disable);
-    config.connect_timeout(connect_max);
-    if config.get_application_name().is_none() {
-        config.application_name("cartulary");
-    }
-    Ok(config)
-}
-
 impl Server {
-    /// Connections to a database by its URL, none of them made yet.
+    /// Connections to a database, none of them made yet.
     ///
     /// # Errors
-    /// [`Error::Url`] when it is not one that can be used.
-    pub fn new(url: &str, sessions: &Sessions) -> Result<Self, Error> {
+    /// [`Error::Url`] or [`Error::Certificates`] when they cannot be used.
+    pub fn new(address: &Address, sessions: &Sessions) -> Result<Self, Error> {
         let Sessions { size, connect_max, answer_max, statement_max, settings } = *sessions;
         let session = format!("{SESSION} {settings} SET statement_timeout = {};", statement_max.as_millis().max(1));
         let settle = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
@@ -78,7 +64,15 @@ impl Server {
             Box::pin(async move { client.batch_execute(&session).await.map_err(HookError::Backend) })
         });
         let fast = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config(url, connect_max)?, NoTls, fast);
+        let (mut config, tls) = address.read()?;
+        config.connect_timeout(connect_max);
+        if config.get_application_name().is_none() {
+            config.application_name("cartulary");
+        }
+        let manager = match tls {
+            Some(tls) => Manager::from_config(config, tls, fast),
+            None => Manager::from_config(config, NoTls, fast),
+        };
         let builder = Pool::builder(manager).max_size(size.max(1)).post_create(settle);
         let pool = builder.timeouts(Timeouts::default()).build();
         let pool = pool.map_err(|error| Trouble::Unreachable(error.to_string()))?;

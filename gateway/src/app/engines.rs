@@ -70,7 +70,7 @@ pub async fn log(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Even
             Arc::new(blocking(move || SqliteStore::open(&data, clock, &limits)).await?)
         }
         LogEngine::Postgres => {
-            Arc::new(PostgresStore::connect(config.postgres.url(), clock, &config.postgres.log).await?)
+            Arc::new(PostgresStore::connect(config.postgres.server(), clock, &config.postgres.log).await?)
         }
         LogEngine::EventStoreDb => {
             let store = EventStoreDb::new(config.eventstoredb.url(), config.eventstoredb.limits.clone())?;
@@ -91,7 +91,7 @@ pub async fn keys(config: &Config) -> Result<Arc<dyn Keys>, Error> {
             let (data, limits) = (config.data.clone(), config.sqlite.log.clone());
             Arc::new(blocking(move || SqliteKeys::open(&data, &limits)).await?)
         }
-        KeyEngine::Postgres => Arc::new(PostgresKeys::connect(config.postgres.url(), &config.postgres.log).await?),
+        KeyEngine::Postgres => Arc::new(PostgresKeys::connect(config.postgres.server(), &config.postgres.log).await?),
     })
 }
 
@@ -101,7 +101,9 @@ async fn rows(config: &Config) -> Result<Arc<dyn ViewStore>, Error> {
             let (data, limits) = (config.data.clone(), config.sqlite.views.clone());
             Arc::new(blocking(move || SqliteViews::open(&data, &limits)).await?)
         }
-        ViewEngine::Postgres => Arc::new(PostgresViews::connect(config.postgres.url(), &config.postgres.views).await?),
+        ViewEngine::Postgres => {
+            Arc::new(PostgresViews::connect(config.postgres.server(), &config.postgres.views).await?)
+        }
     })
 }
 

@@ -101,6 +101,8 @@ pub struct Sqlite {
 pub struct Postgres {
     /// How to reach it.
     pub address: Option<Address>,
+    /// Who vouches for it, if that is to be proved by somebody else than those whom the system trusts.
+    pub root_certificate_file: Option<PathBuf>,
     /// As the event store.
     pub log: store_postgres::Limits,
     /// As the view store.
@@ -112,6 +114,12 @@ impl Postgres {
     #[must_use]
     pub fn url(&self) -> &str {
         self.address.as_ref().map_or("", Address::url)
+    }
+
+    /// The same, with what its connections are to prove.
+    #[must_use]
+    pub fn server(&self) -> store_postgres::Address {
+        store_postgres::Address::from(self.url()).trusting(self.root_certificate_file.as_deref())
     }
 }
 

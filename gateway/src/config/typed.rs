@@ -294,6 +294,7 @@ struct TypedSqlite {
 struct TypedPostgres {
     url: Option<String>,
     url_file: Option<PathBuf>,
+    root_certificate_file: Option<PathBuf>,
     log: PostgresLog,
     views: PostgresViews,
 }
@@ -419,10 +420,11 @@ impl Typed {
             return Err(refuse("roles", "must name the gateway: the other roles do not run without it yet"));
         }
         let engines = self.engines.chosen(base.engines);
-        let TypedPostgres { url, url_file, log, views } = self.postgres;
+        let TypedPostgres { url, url_file, root_certificate_file, log, views } = self.postgres;
         let wanted = engines.uses(Server::Postgres);
         let postgres = Postgres {
             address: address("postgres", url, url_file, wanted)?,
+            root_certificate_file,
             log: log.over("postgres.log", base.postgres.log)?,
             views: views.over("postgres.views", base.postgres.views)?,
         };
@@ -499,6 +501,10 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
     SqliteLog::show("sqlite.log", &config.sqlite.log, &mut shown);
     SqliteViews::show("sqlite.views", &config.sqlite.views, &mut shown);
     shown.extend(config.postgres.address.as_ref().map(|address| address.shown("postgres")));
+    let certificate = config.postgres.root_certificate_file.as_ref();
+    shown.extend(
+        certificate.map(|file| ("postgres.root_certificate_file".to_owned(), text(file.display().to_string()))),
+    );
     PostgresLog::show("postgres.log", &config.postgres.log, &mut shown);
     PostgresViews::show("postgres.views", &config.postgres.views, &mut shown);
     shown.extend(config.eventstoredb.address.as_ref().map(|address| address.shown("eventstoredb")));

@@ -9,8 +9,7 @@
 //! For people with psql each view is also an SQL view under its own name, the row as `jsonb`:
 //! `SELECT row ->> 'state', count(*) FROM cartulary_views."orders.3" GROUP BY 1`.
 //!
-//! Connections are not encrypted: a URL with `sslmode=require` is refused rather than ignored. Across an untrusted network
-//! put the server behind a tunnel or a proxy that speaks TLS.
+//! How connections are encrypted says [`Address`].
 
 mod commit;
 mod limits;
@@ -21,5 +20,5 @@ mod store;
 mod wire;
 
 pub use limits::Limits;
-pub use ports_postgres::Error;
+pub use ports_postgres::{Address, Error};
 pub use store::PostgresViews;

@@ -8,7 +8,7 @@ use ports::{
     store::Position,
     views::{Entry, Error, Key, Range, ViewCommit, ViewStore},
 };
-use ports_postgres::{Client, Server, Trouble};
+use ports_postgres::{Address, Client, Server, Trouble};
 use tokio::time::timeout;
 
 use crate::{
@@ -26,14 +26,14 @@ pub struct PostgresViews {
 }
 
 impl PostgresViews {
-    /// Connects to a database by its URL (`postgres://user:password@host:port/database`, several hosts and the
-    /// parameters of `libpq` are understood), and makes its tables if need be or brings them forward.
+    /// Connects to a database, and makes its tables if need be or brings them forward.
     ///
     /// # Errors
     /// [`crate::Error`] when the server cannot be reached within [`Limits::connect_max`], or its tables are a newer
     /// program's.
-    pub async fn connect(url: &str, limits: &Limits) -> Result<Self, crate::Error> {
-        let (readers, writers) = (Server::new(url, &limits.readers())?, Server::new(url, &limits.writers())?);
+    pub async fn connect(address: impl Into<Address>, limits: &Limits) -> Result<Self, crate::Error> {
+        let address = address.into();
+        let (readers, writers) = (Server::new(&address, &limits.readers())?, Server::new(&address, &limits.writers())?);
         SCHEMA.prepare(&writers, limits.migrate_max).await?;
         Ok(Self { readers, writers, limits: limits.clone() })
     }

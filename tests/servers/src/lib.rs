@@ -12,12 +12,14 @@
 //! | `CARTULARY_TEST_POSTGRES` | a PostgreSQL, `postgres://user:password@host:port`, whose user may create databases |
 //! | `CARTULARY_TEST_NATS` | a NATS server with JetStream, 2.12 or newer, `nats://host:port` |
 
+pub mod certificates;
 pub mod folder;
 pub mod nats;
 pub mod postgres;
 pub mod process;
 pub mod python;
 
+pub use certificates::Authority;
 pub use folder::Folder;
 pub use process::{Identity, Process, free_port, output, ready};
 

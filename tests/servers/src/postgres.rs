@@ -16,7 +16,7 @@ use std::{
 use rustix::process::{Signal, geteuid};
 
 use self::programs::Programs;
-use crate::{Folder, Identity, NotHere, Process, free_port, output, process::as_identity};
+use crate::{Authority, Folder, Identity, NotHere, Process, free_port, output, process::as_identity};
 
 /// The variable that names somebody's own server.
 pub const VARIABLE: &str = "CARTULARY_TEST_POSTGRES";
@@ -34,6 +34,8 @@ pub struct Options<'a> {
     pub settings: &'a [&'a str],
     /// The folder to put its own into, if not the temporary one.
     pub place: Option<&'a Path>,
+    /// It speaks TLS, as `localhost`, by the word of this authority.
+    pub authority: Option<&'a Authority>,
 }
 
 /// A server that goes with this value.
@@ -62,7 +64,7 @@ impl Postgres {
     /// # Errors
     /// [`NotHere`] when no server can be had.
     pub fn start(options: Options<'_>) -> Result<Self, NotHere> {
-        let given = std::env::var(VARIABLE).ok().filter(|_| !options.own);
+        let given = std::env::var(VARIABLE).ok().filter(|_| !options.own && options.authority.is_none());
         let (url, own) = match given {
             Some(url) => (url.trim_end_matches('/').to_owned(), None),
             None => {
@@ -168,6 +170,15 @@ impl Own {
             command.args(["-c", "fsync=off"]);
         }
         command.args(options.settings.iter().flat_map(|setting| ["-c", setting]));
+        if let Some(authority) = options.authority {
+            let made = authority.certify("localhost", folder.path())?;
+            if geteuid().is_root() {
+                give_to_nobody(&made.key)?;
+            }
+            let setting = |name: &str, file: &Path| format!("{name}={}", file.display());
+            command.args(["-c", "ssl=on", "-c", &setting("ssl_cert_file", &made.certificate)]);
+            command.args(["-c", &setting("ssl_key_file", &made.key)]);
+        }
         let process = launch(&command, &programs, port, folder.path())?;
         Ok(Self { process, programs, command, port, folder })
     }
@@ -182,12 +193,12 @@ fn launch(command: &Command, programs: &Programs, port: u16, folder: &Path) -> R
     Ok(process)
 }
 
-/// The server runs as somebody else, and insists on owning its folder.
-fn give_to_nobody(folder: &Path) -> Result<(), NotHere> {
+/// The server runs as somebody else, and insists on owning what it uses.
+fn give_to_nobody(what: &Path) -> Result<(), NotHere> {
     let id = |which: &str| -> Result<u32, NotHere> {
         let said = output(Command::new("id").args([which, "nobody"]))?;
         said.trim().parse().map_err(|error| NotHere::because("the user nobody", error))
     };
-    let given = std::os::unix::fs::chown(folder, Some(id("-u")?), Some(id("-g")?));
-    given.map_err(|error| NotHere::because("a folder for nobody", error))
+    let given = std::os::unix::fs::chown(what, Some(id("-u")?), Some(id("-g")?));
+    given.map_err(|error| NotHere::because(format!("{} for nobody", what.display()), error))
 }

@@ -55,9 +55,6 @@ async fn a_newer_or_foreign_schema_is_refused_and_left_alone() {
     with(&url, |client| client.batch_execute("CREATE SCHEMA cartulary_views").unwrap());
     let foreign = PostgresViews::connect(&url, &Limits::default()).await.unwrap_err();
     assert!(matches!(foreign, views_postgres::Error::Foreign(_)), "{foreign:?}");
-    let url = format!("{url}?sslmode=require");
-    let refused = PostgresViews::connect(&url, &Limits::default()).await.unwrap_err();
-    assert!(refused.to_string().contains("not encrypted"), "{refused}");
 }
 
 /// Sixteen workers, each with its own view, on databases that all of them find empty; and commits of two views in both
