@@ -259,10 +259,12 @@ impl<V: View> Folder<V> {
             }
             let indexes = slot.row.as_ref().map(V::indexes).unwrap_or_default();
             let old = std::mem::replace(&mut slot.indexes, indexes);
+            let new = slot.stored.is_none();
             slot.stored.clone_from(&row);
             changes.push(RowChange {
                 key: key(&slot.key),
                 row,
+                new,
                 index: slot.indexes.iter().filter(|entry| !old.contains(entry)).cloned().collect(),
                 unindex: old.into_iter().filter(|entry| !slot.indexes.contains(entry)).collect(),
             });

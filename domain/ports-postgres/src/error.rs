@@ -81,10 +81,10 @@ impl Trouble {
         }
     }
 
-    /// Whether a table that was asked for is not there.
+    /// Whether the server refused for this reason.
     #[must_use]
-    pub fn is_no_table(&self) -> bool {
-        matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE))
+    pub fn is(&self, reason: &SqlState) -> bool {
+        matches!(self, Self::Postgres(error) if error.code() == Some(reason))
     }
 
     /// What was asked for can never be done: it is not JSON, or holds a zero byte, or is too large.

@@ -18,6 +18,9 @@ pub struct RowChange {
     pub key: Key,
     /// The new row (JSON), or `None` to remove it.
     pub row: Option<Bytes>,
+    /// The view has no row under this key, as far as its writer knows. A hint that spares a store to look: if it is wrong, the
+    /// row is replaced all the same.
+    pub new: bool,
     /// Index entries to remove: (index name, index key). They were made by the row's former value.
     pub unindex: Vec<(&'static str, Key)>,
     /// Index entries to add.

@@ -160,6 +160,7 @@ section! { PostgresViews as views_postgres::Limits {
     readers_max: Count,
     writers_max: Count,
     statement_rows_max: Count,
+    copy_rows_min: Count,
     connect_max: Span,
     migrate_max: Span,
     commit_max: Span,

@@ -135,9 +135,10 @@ fn the_audit_itself_sees_a_lost_row_a_changed_row_and_a_stray_index_entry() {
         let head = shop.log.head().await.unwrap();
         let key = crate::key::key(&word::<domain::ids::Sku>("s0"));
         let spoils = [
-            RowChange { key: key.clone(), row: None, unindex: vec![], index: vec![] },
-            RowChange { key: key.clone(), row: Some("{}".into()), unindex: vec![], index: vec![] },
+            RowChange { key: key.clone(), row: None, new: false, unindex: vec![], index: vec![] },
+            RowChange { key: key.clone(), row: Some("{}".into()), new: false, unindex: vec![], index: vec![] },
             RowChange {
+                new: false,
                 key: key.clone(),
                 row: rows.get_many("stock.1", std::slice::from_ref(&key)).await.unwrap()[0].clone(),
                 unindex: vec![],

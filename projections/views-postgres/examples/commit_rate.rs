@@ -24,9 +24,19 @@ const ROWS: u64 = 1_000;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let settings = ["shared_buffers=512MB", "max_wal_size=16GB", "checkpoint_timeout=1h"];
-    let server = Postgres::start(Options { durable: true, own: true, settings: &settings, place: None })?;
-    let views = PostgresViews::connect(&server.fresh_database()?, &Limits::default()).await?;
+    let server = Postgres::start(Options { durable: true, own: true, settings: &settings, ..Options::default() })?;
     println!("{COMMITS} commits of {ROWS} rows with two index entries each");
+    let upserts = Limits { copy_rows_min: usize::MAX, ..Limits::default() };
+    for (how, limits) in [("new rows by upserts", upserts), ("new rows by COPY", Limits::default())] {
+        println!("{how}:");
+        let views = PostgresViews::connect(&server.fresh_database()?, &limits).await?;
+        write(&views).await?;
+        read(&views).await?;
+    }
+    Ok(())
+}
+
+async fn write(views: &PostgresViews) -> Result<(), Failure> {
     let mut position = 0;
     for (name, view, scattered, changed) in [
         ("new rows, in order", "ordered.1", false, false),
@@ -43,7 +53,7 @@ async fn main() -> Result<(), Failure> {
         }
         println!("{name:24} {:>9.0} rows/s", (COMMITS * ROWS) as f64 / start.elapsed().as_secs_f64());
     }
-    read(&views).await
+    Ok(())
 }
 
 /// The n-th row, new or with its second entry moved.
@@ -57,7 +67,7 @@ fn change(n: u64, scattered: bool, changed: bool) -> RowChange {
         unindex = vec![("by-state", place(2))];
     }
     let row = Some(Bytes::from(format!(r#"{{"text":"{}"}}"#, "x".repeat(289))));
-    RowChange { key: key.to_be_bytes().to_vec(), row, unindex, index }
+    RowChange { key: key.to_be_bytes().to_vec(), row, new: !changed, unindex, index }
 }
 
 async fn read(views: &PostgresViews) -> Result<(), Failure> {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ports::{
     store::Position,
-    views::{Error, RowChange, ViewCommit},
+    views::{Error, ViewCommit},
 };
 use ports_postgres::{Client, Transaction, Trouble};
+use tokio_postgres::error::SqlState;
 
-use crate::{names::Names, schema, wire::Text};
+use crate::{Limits, names::Names, schema, write::write};
 
 /// Why a commit was not made, or may have been.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +29,22 @@ impl From<tokio_postgres::Error> for Failure {
 }
 
 /// [`ports::views::ViewStore::commit`].
-pub async fn commit(client: &mut Client, commits: &[ViewCommit], rows_max: usize) -> Result<(), Failure> {
+pub async fn commit(client: &mut Client, commits: &[ViewCommit], limits: &Limits) -> Result<(), Failure> {
+    match attempt(client, commits, limits.statement_rows_max, limits.copy_rows_min).await {
+        // A row was said to be new, and is not.
+        Err(Failure::Server(trouble)) if trouble.is(&SqlState::UNIQUE_VIOLATION) => {
+            attempt(client, commits, limits.statement_rows_max, usize::MAX).await
+        }
+        done => done,
+    }
+}
+
+async fn attempt(
+    client: &mut Client,
+    commits: &[ViewCommit],
+    rows_max: usize,
+    copy_rows_min: usize,
+) -> Result<(), Failure> {
     let views: BTreeSet<&str> = commits.iter().map(|commit| commit.view.as_str()).collect();
     let names: BTreeMap<&str, Names> =
         views.iter().map(|view| Names::of(view).map(|names| (*view, names))).collect::<Result<_, _>>()?;
@@ -43,7 +59,7 @@ pub async fn commit(client: &mut Client, commits: &[ViewCommit], rows_max: usize
         *stands = commit.to;
         if let Some(names) = names.get(commit.view.as_str()) {
             for changes in commit.changes.chunks(rows_max.max(1)) {
-                write(&transaction, names, changes).await?;
+                write(&transaction, names, changes, copy_rows_min).await?;
             }
         }
     }
@@ -82,67 +98,6 @@ async fn lock<'a>(
         Some((view, Position(row.get::<_, i64>(1).cast_unsigned())))
     };
     Ok(found.iter().filter_map(stands).collect())
-}
-
-/// Index entries as the statements take them: an array for each column.
-#[derive(Default)]
-struct Entries<'a> {
-    indexes: Vec<&'a str>,
-    index_keys: Vec<&'a [u8]>,
-    keys: Vec<&'a [u8]>,
-}
-
-impl<'a> Entries<'a> {
-    fn of(changes: &'a [RowChange], which: impl Fn(&'a RowChange) -> &'a [(&'static str, Vec<u8>)]) -> Self {
-        let mut entries = Self::default();
-        for change in changes {
-            for (index, index_key) in which(change) {
-                entries.indexes.push(index);
-                entries.index_keys.push(index_key);
-                entries.keys.push(&change.key);
-            }
-        }
-        entries
-    }
-
-    async fn run(&self, transaction: &Transaction<'_>, sql: &str) -> Result<(), Failure> {
-        if !self.keys.is_empty() {
-            let statement = transaction.prepare_cached(sql).await?;
-            transaction.execute(&statement, &[&self.indexes, &self.index_keys, &self.keys]).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Changes rows and their entries, a statement for each kind of change.
-async fn write(transaction: &Transaction<'_>, names: &Names, changes: &[RowChange]) -> Result<(), Failure> {
-    let Names { rows, entries, .. } = names;
-    let unindex = format!(
-        "DELETE FROM {entries} e USING unnest($1::text[], $2::bytea[], $3::bytea[]) AS c(index, index_key, key) \
-         WHERE e.index = c.index AND e.index_key = c.index_key AND e.key = c.key"
-    );
-    Entries::of(changes, |change| &change.unindex).run(transaction, &unindex).await?;
-    let index = format!(
-        "INSERT INTO {entries}(index, index_key, key) SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[]) \
-         ON CONFLICT DO NOTHING"
-    );
-    Entries::of(changes, |change| &change.index).run(transaction, &index).await?;
-    let (put, remove): (Vec<&RowChange>, Vec<&RowChange>) = changes.iter().partition(|change| change.row.is_some());
-    if !put.is_empty() {
-        let keys: Vec<&[u8]> = put.iter().map(|change| change.key.as_slice()).collect();
-        let texts: Vec<Text<'_>> = put.iter().filter_map(|change| change.row.as_deref()).map(Text).collect();
-        let sql = format!(
-            "INSERT INTO {rows}(key, row) SELECT * FROM unnest($1::bytea[], $2::text[]) \
-             ON CONFLICT (key) DO UPDATE SET row = excluded.row"
-        );
-        transaction.execute(&transaction.prepare_cached(&sql).await?, &[&keys, &texts]).await?;
-    }
-    if !remove.is_empty() {
-        let keys: Vec<&[u8]> = remove.iter().map(|change| change.key.as_slice()).collect();
-        let sql = format!("DELETE FROM {rows} WHERE key = ANY($1)");
-        transaction.execute(&transaction.prepare_cached(&sql).await?, &[&keys]).await?;
-    }
-    Ok(())
 }
 
 /// [`ports::views::ViewStore::drop_view`]: its tables go as they are, nothing is deleted row by row.

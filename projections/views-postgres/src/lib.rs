@@ -18,6 +18,7 @@ mod query;
 mod schema;
 mod store;
 mod wire;
+mod write;
 
 pub use limits::Limits;
 pub use ports_postgres::{Address, Error};

@@ -13,6 +13,8 @@ pub struct Limits {
     pub writers_max: usize,
     /// Rows that change in one statement of a commit: it bounds the size of a message.
     pub statement_rows_max: usize,
+    /// New rows from which on they are loaded by `COPY`: with fewer its further round trips take longer than it spares.
+    pub copy_rows_min: usize,
     /// How long making a connection, or waiting for a free one, may take.
     pub connect_max: Duration,
     /// How long a commit may take, waiting for another worker's included.
@@ -49,6 +51,7 @@ impl Default for Limits {
             readers_max: 8,
             writers_max: 4,
             statement_rows_max: 5_000,
+            copy_rows_min: 100,
             connect_max: Duration::from_secs(5),
             commit_max: Duration::from_secs(60),
             migrate_max: Duration::from_secs(3_600),

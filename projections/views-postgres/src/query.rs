@@ -8,7 +8,7 @@ use ports::{
     views::{Direction, Entry, Error, Key, Range},
 };
 use ports_postgres::{Param, Server, Trouble};
-use tokio_postgres::Row;
+use tokio_postgres::{Row, error::SqlState};
 
 use crate::{names::Names, wire::Text};
 
@@ -30,7 +30,7 @@ pub async fn get_many(server: &Server, view: &str, keys: &[Key]) -> Result<Vec<O
 /// A view that has no tables has no rows.
 fn of_a_view(answered: Result<Vec<Row>, Trouble>) -> Result<Vec<Row>, Error> {
     match answered {
-        Err(trouble) if trouble.is_no_table() => Ok(Vec::new()),
+        Err(trouble) if trouble.is(&SqlState::UNDEFINED_TABLE) => Ok(Vec::new()),
         answered => Ok(answered?),
     }
 }

@@ -76,7 +76,7 @@ impl ViewStore for PostgresViews {
             return Ok(());
         }
         let mut client = self.writers.client().await?;
-        let work = commit::commit(&mut client, &commits, self.limits.statement_rows_max);
+        let work = commit::commit(&mut client, &commits, &self.limits);
         let done = timeout(self.limits.commit_max, work).await;
         self.finish(client, done)
     }

@@ -55,7 +55,7 @@ fn change(n: u64, scattered: bool, changed: bool) -> RowChange {
         unindex = vec![("by-state", place(2))];
     }
     let row = Some(Bytes::from(format!(r#"{{"text":"{}"}}"#, "x".repeat(289))));
-    RowChange { key: key.to_be_bytes().to_vec(), row, unindex, index }
+    RowChange { key: key.to_be_bytes().to_vec(), row, new: !changed, unindex, index }
 }
 
 async fn read(views: &SqliteViews) -> Result<(), Failure> {

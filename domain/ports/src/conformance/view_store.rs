@@ -26,6 +26,7 @@ pub async fn view_store(harness: &dyn Harness<dyn ViewStore>) {
     commits::one_of_sixteen_commits_moves_a_view(&harness.open().await).await;
     commits::a_reader_sees_commits_whole(&harness.open().await).await;
     commits::rows_of_any_size_come_back(harness).await;
+    commits::new_rows_are_rows_like_any_other(harness).await;
     commits::a_dropped_view_is_as_if_it_had_never_been(harness).await;
     ranges::rows_are_walked_in_the_order_of_their_bytes(harness).await;
     ranges::an_index_is_walked_in_the_order_of_its_bytes(harness).await;
@@ -43,7 +44,8 @@ fn commit(view: &str, from: u64, to: u64, changes: Vec<RowChange>) -> ViewCommit
 
 /// A row without index entries.
 fn put(key: &[u8], row: &str) -> RowChange {
-    RowChange { key: key.to_vec(), row: Some(Bytes::from(row.to_owned())), unindex: Vec::new(), index: Vec::new() }
+    let row = Some(Bytes::from(row.to_owned()));
+    RowChange { key: key.to_vec(), row, new: false, unindex: Vec::new(), index: Vec::new() }
 }
 
 /// The same row, entered into the index `by-name`.

@@ -45,6 +45,7 @@ async fn the_views_keep_the_contract() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_views_keep_the_contract_at_the_smallest_limits() {
     let Some(server) = server() else { return };
-    let limits = Limits { readers_max: 1, writers_max: 1, statement_rows_max: 1, ..Limits::default() };
+    let limits =
+        Limits { readers_max: 1, writers_max: 1, statement_rows_max: 1, copy_rows_min: 1, ..Limits::default() };
     conformance::view_store(&Databases { server, newest: Mutex::default(), limits }).await;
 }

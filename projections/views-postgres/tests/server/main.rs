@@ -39,6 +39,7 @@ fn commit(view: &str, from: u64, keys: std::ops::Range<u32>, text: &str, before:
     let change = |key: u32| RowChange {
         key: key.to_be_bytes().to_vec(),
         row: Some(Bytes::from(text.to_owned())),
+        new: before.is_none(),
         unindex: before.map(|before| ("by-text", before.as_bytes().to_vec())).into_iter().collect(),
         index: vec![("by-text", text.as_bytes().to_vec())],
     };

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::{Harness, Views, commit, done, indexed, position, put, range, removed, rows, whole};
 use crate::{
     store::Position,
-    views::{Error, ViewStore},
+    views::{Error, RowChange, ViewStore},
 };
 
 pub async fn an_empty_store_answers_every_question(views: &Views) {
@@ -124,7 +124,7 @@ pub async fn rows_of_any_size_come_back(harness: &dyn Harness<dyn ViewStore>) {
     let sizes = [0, 1, 900, 1_000, 1_100, 2_000, 5_000, 100_000, 1 << 20];
     let row = |size: usize| Bytes::from("é".repeat(size / 2) + &"x".repeat(size % 2));
     let key = |size: usize| format!("{size:040}").into_bytes();
-    let change = |size| super::RowChange { row: Some(row(size)), ..put(&key(size), "") };
+    let change = |size| RowChange { row: Some(row(size)), ..put(&key(size), "") };
     done(&views, vec![commit("sizes.1", 0, 1, sizes.map(change).into())]).await;
     let views = harness.reopen(views).await;
     let found = views.get_many("sizes.1", &sizes.map(key)).await.expect("rows read");
@@ -132,6 +132,24 @@ pub async fn rows_of_any_size_come_back(harness: &dyn Harness<dyn ViewStore>) {
     let many = (0..5_000_u32).map(|n| put(&n.to_be_bytes(), "1")).collect();
     done(&views, vec![commit("many.1", 0, 1, many)]).await;
     assert_eq!(range(&views, whole("many.1", None)).await.len(), 5_000);
+}
+
+/// Many rows that are said to be new; then, among others that are, some of which that is not true.
+pub async fn new_rows_are_rows_like_any_other(harness: &dyn Harness<dyn ViewStore>) {
+    let views = harness.open().await;
+    let new = |n: u32, row: &str| RowChange { new: true, ..indexed(&n.to_be_bytes(), row, &(n % 7).to_be_bytes()) };
+    let twice = |n: u32| RowChange { index: vec![("by-name", vec![9]), ("by-name", vec![9])], ..new(n, "1") };
+    done(&views, vec![commit("new.1", 0, 1, (0..1_000).map(|n| new(n, "1")).collect())]).await;
+    let mixed = (500..1_500).map(|n| new(n, "2")).chain([put(b"other", "2"), removed(&[0; 4], &[0; 4])]);
+    let both = vec![commit("new.1", 1, 2, mixed.collect()), commit("more.1", 0, 2, (0..500).map(twice).collect())];
+    done(&views, both).await;
+    let views = harness.reopen(views).await;
+    let found = range(&views, whole("new.1", None)).await;
+    let with = |row: &str| found.iter().filter(|entry| entry.row == row).count();
+    assert_eq!((with("1"), with("2"), found.len()), (499, 1_001, 1_500));
+    assert_eq!(range(&views, whole("new.1", Some("by-name"))).await.len(), 1_499);
+    assert_eq!(range(&views, whole("more.1", Some("by-name"))).await.len(), 500);
+    assert_eq!((position(&views, "new.1").await, position(&views, "more.1").await), (2, 2));
 }
 
 pub async fn a_dropped_view_is_as_if_it_had_never_been(harness: &dyn Harness<dyn ViewStore>) {
