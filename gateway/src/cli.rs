@@ -14,6 +14,7 @@ mod log;
 pub mod progress;
 mod serve;
 mod token;
+mod views;
 
 use std::path::PathBuf;
 
@@ -64,6 +65,8 @@ enum Command {
     Token(token::Args),
     /// Moves a shop's log, and its members' keys, to other engines; serves a bare log.
     Log(log::Args),
+    /// Folds views anew, while they go on serving.
+    Views(views::Args),
     /// Holds what went out to the bus against the log.
     Bus(bus::Args),
     /// Shows what is set, and by whom.
@@ -156,6 +159,15 @@ pub enum Error {
     /// Log and bus cannot be compared.
     #[error("log and bus cannot be compared now")]
     Relay(#[from] commands::relay::Error),
+    /// A view was not rebuilt.
+    #[error("the view {view} was not rebuilt: its old rows go on serving")]
+    Rebuild {
+        /// The view's name.
+        view: &'static str,
+        /// Why.
+        #[source]
+        error: projections::rebuild::Error,
+    },
     /// The import did not come to its end.
     #[error(transparent)]
     Import(#[from] import::Error),
@@ -179,6 +191,7 @@ impl Error {
             | Self::Engine(_)
             | Self::Copy(_)
             | Self::Relay(_)
+            | Self::Rebuild { .. }
             | Self::Wire(_)
             | Self::WireEnded(_)
             | Self::Import(_)
@@ -200,6 +213,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
         Command::Bench(args) => bench::run(args).await,
         Command::Token(args) => token::run(&args),
         Command::Log(args) => log::run(args).await,
+        Command::Views(args) => views::run(args).await,
         Command::Bus(args) => bus::run(args).await,
         Command::Config(args) => config::run(&args),
     }

@@ -24,6 +24,8 @@ use crate::{
 
 /// What a cached row costs beside its bytes, roughly: its key, its index entries and the map's own.
 const ROW_OVERHEAD_BYTES: usize = 256;
+/// What the name of a view that is folded beside another ends in.
+const ASIDE: &str = ".rebuilt";
 
 /// A view of any row type, as the engine handles it.
 #[async_trait]
@@ -33,6 +35,9 @@ pub trait AnyView: Send {
 
     /// The view's name and version: where its rows are stored.
     fn id(&self) -> &str;
+
+    /// The same view under another name, so that it is folded from nothing beside this one.
+    fn aside(&self) -> Box<dyn AnyView>;
 
     /// The categories it folds.
     fn reads(&self) -> &'static [Category];
@@ -111,7 +116,7 @@ pub struct Folder<V: View> {
 /// A view for the engine.
 #[must_use]
 pub fn view<V: View>() -> Box<dyn AnyView> {
-    Box::new(Folder::<V> { id: V::id(), cache: LruCache::unbounded(), cached_bytes: 0, pending: Vec::new() })
+    Box::new(Folder::<V>::named(V::id()))
 }
 
 #[async_trait]
@@ -122,6 +127,10 @@ impl<V: View> AnyView for Folder<V> {
 
     fn id(&self) -> &str {
         &self.id
+    }
+
+    fn aside(&self) -> Box<dyn AnyView> {
+        Box::new(Self::named(format!("{}{ASIDE}", V::id())))
     }
 
     fn reads(&self) -> &'static [Category] {
@@ -165,6 +174,10 @@ impl<V: View> AnyView for Folder<V> {
 }
 
 impl<V: View> Folder<V> {
+    fn named(id: String) -> Self {
+        Self { id, cache: LruCache::unbounded(), cached_bytes: 0, pending: Vec::new() }
+    }
+
     /// Names the rows that the batch touches and takes those at hand out of the cache.
     fn plan<'a>(&mut self, entries: &'a [Entry]) -> Result<Plan<'a, V>, Trouble> {
         let mut plan = Plan { slots: Vec::new(), ops: Vec::new(), missing: Vec::new(), missing_keys: Vec::new() };

@@ -9,6 +9,7 @@ pub mod fold;
 pub mod key;
 pub mod positions;
 pub mod reader;
+pub mod rebuild;
 pub mod sealed;
 pub mod verify;
 pub mod view;

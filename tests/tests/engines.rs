@@ -103,6 +103,39 @@ async fn everything_goes_out_and_what_was_wiped_is_published_again() {
     assert_eq!((nothing["appended"].as_u64(), nothing["messages"].as_u64()), (Some(0), Some(head)), "{nothing}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_view_is_rebuilt_while_the_shop_is_open() {
+    let mut shop = TestShop::open().await;
+    say::stock(&mut shop.operator().await, "mug", 255, 10).await;
+    let wish = say::paid_order(&[("mug", 3)]);
+    let placed = shop.buyer(1).await.orders.process_order(wish).await.expect("placed").into_inner();
+    let delivered =
+        say::until(&mut shop.buyer(1).await, &placed.order_id, OrderState::Delivered, placed.position).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("fleet.toml");
+    fs::write(&file, format!("{}engines.views = 'postgres'\n", configuration(&shop))).expect("written");
+    let database = shop.fleet().expect("servers").database.clone();
+    let damage = move || {
+        let mut client = Client::connect(&database, NoTls).expect("a server");
+        let find = "SELECT name FROM cartulary_views.views WHERE name LIKE 'orders.%'";
+        let name: String = client.query_one(find, &[]).expect("a view").get(0);
+        client.execute(&format!("DELETE FROM cartulary_views.\"{name}:rows\""), &[]).expect("a stroke of bad luck")
+    };
+    assert_eq!(tokio::task::spawn_blocking(damage).await.expect("done"), 1);
+    let ask = || v1::GetOrderRequest { order_id: placed.order_id.clone(), min_position: 0 };
+    shop.buyer(1).await.orders.get_order(ask()).await.expect_err("its row is gone");
+    let rebuilt = cartulary(&["views", "rebuild", "orders", "--config", &file.display().to_string()]);
+    assert_eq!(rebuilt["view"].as_str(), Some("orders"), "{rebuilt}");
+    assert!(rebuilt["events"].as_u64() > Some(10), "{rebuilt}");
+    assert_eq!(shop.buyer(1).await.orders.get_order(ask()).await.expect("an order").into_inner(), delivered);
+    // The engine of the open shop goes on with the new rows.
+    let wish = say::paid_order(&[("mug", 2)]);
+    let other = shop.buyer(1).await.orders.process_order(wish).await.expect("placed").into_inner();
+    say::until(&mut shop.buyer(1).await, &other.order_id, OrderState::Delivered, other.position).await;
+    assert_eq!(shop.buyer(1).await.orders.get_order(ask()).await.expect("an order").into_inner(), delivered);
+    shop.stop().await;
+}
+
 /// A shop's servers, as a file names them.
 fn configuration(shop: &TestShop) -> String {
     let Fleet { database, nats: (nats, prefix) } = shop.fleet().expect("servers");

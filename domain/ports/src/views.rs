@@ -3,6 +3,11 @@
 //! A row is bytes under an order-preserving key; an index entry is a second key that leads to the row. What a
 //! row means is the view's business, how it is kept is the adapter's: no SQL leaves a vendor crate.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -83,7 +88,8 @@ pub struct Entry {
 /// Why a view store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The view does not stand where the commit began: another writer moved it. Nothing was written.
+    /// The view does not stand where the commit began, or is not the one that stood there: another writer moved or replaced
+    /// it. Nothing was written.
     #[error("view {view} stands at {actual}, not at {expected}")]
     Moved {
         /// The view.
@@ -132,9 +138,55 @@ pub trait ViewStore: Send + Sync + 'static {
     /// [`Error::Unavailable`], [`Error::Failed`].
     async fn range(&self, range: Range) -> Result<Vec<Entry>, Error>;
 
+    /// Puts the view `with` in the place of `view`: rows, index entries and checkpoint in one transaction. A reader sees the
+    /// old view whole or the new one whole; afterwards there is no view `with`, and what the old one held goes. Whoever
+    /// has committed to the old one through another call is told [`Error::Moved`] once, even where both stand at the same
+    /// position: what it remembers of the rows is of no more use. A crash inside leaves both, or the new one alone.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] when `with` does not stand at least where `view` stands: fold it further. [`Error::Unavailable`],
+    /// [`Error::Failed`].
+    async fn replace(&self, view: &str, with: &str) -> Result<(), Error>;
+
     /// Removes everything a view holds, its checkpoint included.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Failed`].
     async fn drop_view(&self, view: &str) -> Result<(), Error>;
+}
+
+/// Which edition of each view a handle has committed to, for adapters: each number stands for the rows that a view had between
+/// two replacements.
+#[derive(Debug, Default)]
+pub struct Editions(Mutex<HashMap<String, i64>>);
+
+impl Editions {
+    /// These are known already.
+    #[must_use]
+    pub fn of(views: impl IntoIterator<Item = (String, i64)>) -> Self {
+        Self(Mutex::new(views.into_iter().collect()))
+    }
+
+    /// Whether the view was replaced behind the handle's back. It is told so once.
+    pub fn is_replaced(&self, view: &str, edition: i64) -> bool {
+        let mut known = self.known();
+        let replaced = known.get(view).is_some_and(|known| *known != edition);
+        if replaced {
+            known.remove(view);
+        }
+        replaced
+    }
+
+    /// The handle has committed to this edition.
+    pub fn committed(&self, view: &str, edition: i64) {
+        let mut known = self.known();
+        match known.get_mut(view) {
+            Some(known) => *known = edition,
+            None => drop(known.insert(view.to_owned(), edition)),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -95,7 +95,11 @@ pub async fn keys(config: &Config) -> Result<Arc<dyn Keys>, Error> {
     })
 }
 
-async fn rows(config: &Config) -> Result<Arc<dyn ViewStore>, Error> {
+/// Opens the views' rows.
+///
+/// # Errors
+/// [`Error`] when their engine cannot be reached or used.
+pub async fn rows(config: &Config) -> Result<Arc<dyn ViewStore>, Error> {
     Ok(match config.engines.views {
         ViewEngine::Sqlite => {
             let (data, limits) = (config.data.clone(), config.sqlite.views.clone());

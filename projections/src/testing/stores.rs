@@ -63,6 +63,10 @@ impl ViewStore for FaultyViews {
         self.inner.range(range).await
     }
 
+    async fn replace(&self, view: &str, with: &str) -> Result<(), Error> {
+        self.inner.replace(view, with).await
+    }
+
     async fn drop_view(&self, view: &str) -> Result<(), Error> {
         self.inner.drop_view(view).await
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ports::{
     store::Position,
-    views::{Error, ViewCommit},
+    views::{Editions, Error, ViewCommit},
 };
 use ports_postgres::{Client, Transaction, Trouble};
 use tokio_postgres::error::SqlState;
@@ -29,11 +29,16 @@ impl From<tokio_postgres::Error> for Failure {
 }
 
 /// [`ports::views::ViewStore::commit`].
-pub async fn commit(client: &mut Client, commits: &[ViewCommit], limits: &Limits) -> Result<(), Failure> {
-    match attempt(client, commits, limits.statement_rows_max, limits.copy_rows_min).await {
+pub async fn commit(
+    client: &mut Client,
+    commits: &[ViewCommit],
+    limits: &Limits,
+    editions: &Editions,
+) -> Result<(), Failure> {
+    match attempt(client, commits, editions, limits.statement_rows_max, limits.copy_rows_min).await {
         // A row was said to be new, and is not.
         Err(Failure::Server(trouble)) if trouble.is(&SqlState::UNIQUE_VIOLATION) => {
-            attempt(client, commits, limits.statement_rows_max, usize::MAX).await
+            attempt(client, commits, editions, limits.statement_rows_max, usize::MAX).await
         }
         done => done,
     }
@@ -42,6 +47,7 @@ pub async fn commit(client: &mut Client, commits: &[ViewCommit], limits: &Limits
 async fn attempt(
     client: &mut Client,
     commits: &[ViewCommit],
+    editions: &Editions,
     rows_max: usize,
     copy_rows_min: usize,
 ) -> Result<(), Failure> {
@@ -49,14 +55,16 @@ async fn attempt(
     let names: BTreeMap<&str, Names> =
         views.iter().map(|view| Names::of(view).map(|names| (*view, names))).collect::<Result<_, _>>()?;
     let transaction = client.transaction().await?;
-    let mut positions = lock(&transaction, &names).await?;
+    let mut standings = lock(&transaction, &names).await?;
+    let replaced: Vec<&str> =
+        standings.iter().filter(|(view, stands)| stands.is_replaced(view, editions)).map(|(view, _)| *view).collect();
     for commit in commits {
-        let stands = positions.entry(commit.view.as_str()).or_default();
-        if *stands != commit.from {
-            let (view, expected, actual) = (commit.view.clone(), commit.from, *stands);
+        let stands = standings.entry(commit.view.as_str()).or_default();
+        if stands.position != commit.from || replaced.contains(&commit.view.as_str()) {
+            let (view, expected, actual) = (commit.view.clone(), commit.from, stands.position);
             return Err(Error::Moved { view, expected, actual }.into());
         }
-        *stands = commit.to;
+        stands.position = commit.to;
         if let Some(names) = names.get(commit.view.as_str()) {
             for changes in commit.changes.chunks(rows_max.max(1)) {
                 write(&transaction, names, changes, copy_rows_min).await?;
@@ -64,11 +72,28 @@ async fn attempt(
         }
     }
     let (views, positions): (Vec<&str>, Vec<i64>) =
-        positions.into_iter().map(|(view, position)| (view, position.0.cast_signed())).unzip();
+        standings.iter().map(|(view, stands)| (*view, stands.position.0.cast_signed())).unzip();
     let moved = "UPDATE cartulary_views.views v SET position = m.position \
                  FROM unnest($1::text[], $2::bigint[]) AS m(name, position) WHERE v.name = m.name";
     transaction.execute(&transaction.prepare_cached(moved).await?, &[&views, &positions]).await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await?;
+    standings.iter().for_each(|(view, stands)| editions.committed(view, stands.edition));
+    Ok(())
+}
+
+/// Where a view stands.
+#[derive(Default)]
+struct Standing {
+    position: Position,
+    edition: i64,
+    /// By this transaction.
+    made: bool,
+}
+
+impl Standing {
+    fn is_replaced(&self, view: &str, editions: &Editions) -> bool {
+        !self.made && editions.is_replaced(view, self.edition)
+    }
 }
 
 /// Where the views stand, locked until the transaction ends; each made at the start of the log if there is none. Always in
@@ -76,11 +101,13 @@ async fn attempt(
 async fn lock<'a>(
     transaction: &Transaction<'_>,
     names: &BTreeMap<&'a str, Names>,
-) -> Result<BTreeMap<&'a str, Position>, Failure> {
-    let find = "SELECT name, position FROM cartulary_views.views WHERE name = ANY($1) ORDER BY name FOR UPDATE";
+) -> Result<BTreeMap<&'a str, Standing>, Failure> {
+    let find =
+        "SELECT name, position, edition FROM cartulary_views.views WHERE name = ANY($1) ORDER BY name FOR UPDATE";
     let find = transaction.prepare_cached(find).await?;
     let views: Vec<&str> = names.keys().copied().collect();
     let mut found = transaction.query(&find, &[&views]).await?;
+    let mut made: BTreeSet<&str> = BTreeSet::new();
     if found.len() < views.len() {
         let there: BTreeSet<String> = found.iter().map(|row| row.get(0)).collect();
         for (view, names) in names.iter().filter(|(view, _)| !there.contains(**view)) {
@@ -88,6 +115,7 @@ async fn lock<'a>(
             let add = "INSERT INTO cartulary_views.views(name, position) VALUES ($1, 0) ON CONFLICT DO NOTHING";
             if transaction.execute(add, &[view]).await? == 1 {
                 schema::make(transaction, names).await?;
+                made.insert(view);
             }
         }
         found = transaction.query(&find, &[&views]).await?;
@@ -95,9 +123,26 @@ async fn lock<'a>(
     let stands = |row: &tokio_postgres::Row| {
         let name: &str = row.get(0);
         let view = *names.get_key_value(name)?.0;
-        Some((view, Position(row.get::<_, i64>(1).cast_unsigned())))
+        let position = Position(row.get::<_, i64>(1).cast_unsigned());
+        Some((view, Standing { position, edition: row.get(2), made: made.contains(view) }))
     };
     Ok(found.iter().filter_map(stands).collect())
+}
+
+/// [`ports::views::ViewStore::replace`].
+pub async fn replace(client: &mut Client, view: &str, with: &str) -> Result<(), Failure> {
+    let names = BTreeMap::from([(view, Names::of(view)?), (with, Names::of(with)?)]);
+    let transaction = client.transaction().await?;
+    let standings = lock(&transaction, &names).await?;
+    let stands = |view: &str| standings.get(view).map(|standing| standing.position).unwrap_or_default();
+    if stands(with) < stands(view) {
+        let (expected, actual) = (stands(with), stands(view));
+        return Err(Error::Moved { view: view.to_owned(), expected, actual }.into());
+    }
+    schema::replace(&transaction, &names[view], &names[with]).await?;
+    transaction.execute("DELETE FROM cartulary_views.views WHERE name = $1", &[&view]).await?;
+    transaction.execute("UPDATE cartulary_views.views SET name = $1 WHERE name = $2", &[&view, &with]).await?;
+    Ok(transaction.commit().await?)
 }
 
 /// [`ports::views::ViewStore::drop_view`]: its tables go as they are, nothing is deleted row by row.

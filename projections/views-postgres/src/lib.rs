@@ -9,6 +9,9 @@
 //! For people with psql each view is also an SQL view under its own name, the row as `jsonb`:
 //! `SELECT row ->> 'state', count(*) FROM cartulary_views."orders.3" GROUP BY 1`.
 //!
+//! A view that takes another's place ([`ports::views::ViewStore::replace`]) takes its tables' names and the SQL view with its
+//! rights. Queries may go to replicas: [`PostgresViews::with_replicas`].
+//!
 //! How connections are encrypted says [`Address`].
 
 mod commit;

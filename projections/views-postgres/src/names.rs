@@ -6,6 +6,8 @@ use ports::views::Error;
 const NAME_BYTES_MAX: usize = 63;
 /// The longest addition to a view's name.
 const ENTRIES: &str = ":entries";
+/// Where everything is.
+const SCHEMA: &str = "cartulary_views.";
 
 /// The tables of a view, quoted.
 #[derive(Debug, Clone)]
@@ -25,8 +27,13 @@ impl Names {
         if view.is_empty() || view.len() > max || view.contains('\0') {
             return Err(Error::Failed(format!("a view's name has 1 to {max} bytes, none of them zero: {view:?}")));
         }
-        let quoted = |addition: &str| format!("cartulary_views.\"{}{addition}\"", view.replace('"', "\"\""));
+        let quoted = |addition: &str| format!("{SCHEMA}\"{}{addition}\"", view.replace('"', "\"\""));
         Ok(Self { rows: quoted(":rows"), entries: quoted(ENTRIES), people: quoted("") })
+    }
+
+    /// One of the names as it is called inside its schema.
+    pub fn within(name: &str) -> &str {
+        name.strip_prefix(SCHEMA).unwrap_or(name)
     }
 }
 

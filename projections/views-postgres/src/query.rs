@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Write as _};
 use bytes::Bytes;
 use ports::{
     store::Position,
-    views::{Direction, Entry, Error, Key, Range},
+    views::{Direction, Editions, Entry, Error, Key, Range},
 };
 use ports_postgres::{Param, Server, Trouble};
 use tokio_postgres::{Row, error::SqlState};
@@ -17,6 +17,12 @@ pub async fn position(server: &Server, view: &str) -> Result<Position, Error> {
     let sql = "SELECT position FROM cartulary_views.views WHERE name = $1";
     let rows = server.query(sql, &[&view]).await?;
     Ok(Position(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned())))
+}
+
+/// The views that are there, each with its edition.
+pub async fn editions(server: &Server) -> Result<Editions, Trouble> {
+    let rows = server.query("SELECT name, edition FROM cartulary_views.views", &[]).await?;
+    Ok(Editions::of(rows.iter().map(|row| (row.get(0), row.get(1)))))
 }
 
 /// [`ports::views::ViewStore::get_many`].

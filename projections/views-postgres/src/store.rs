@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ports::{
     store::Position,
-    views::{Entry, Error, Key, Range, ViewCommit, ViewStore},
+    views::{Editions, Entry, Error, Key, Range, ViewCommit, ViewStore},
 };
 use ports_postgres::{Address, Client, Server, Trouble};
 use tokio::time::timeout;
@@ -22,6 +22,7 @@ use crate::{
 pub struct PostgresViews {
     readers: Server,
     writers: Server,
+    editions: Editions,
     limits: Limits,
 }
 
@@ -35,7 +36,8 @@ impl PostgresViews {
         let address = address.into();
         let (readers, writers) = (Server::new(&address, &limits.readers())?, Server::new(&address, &limits.writers())?);
         SCHEMA.prepare(&writers, limits.migrate_max).await?;
-        Ok(Self { readers, writers, limits: limits.clone() })
+        let editions = query::editions(&readers).await?;
+        Ok(Self { readers, writers, editions, limits: limits.clone() })
     }
 
     /// What came of a write within the deadline; a connection that is of no more use goes.
@@ -76,7 +78,7 @@ impl ViewStore for PostgresViews {
             return Ok(());
         }
         let mut client = self.writers.client().await?;
-        let work = commit::commit(&mut client, &commits, &self.limits);
+        let work = commit::commit(&mut client, &commits, &self.limits, &self.editions);
         let done = timeout(self.limits.commit_max, work).await;
         self.finish(client, done)
     }
@@ -87,6 +89,12 @@ impl ViewStore for PostgresViews {
 
     async fn range(&self, range: Range) -> Result<Vec<Entry>, Error> {
         query::range(&self.readers, &range).await
+    }
+
+    async fn replace(&self, view: &str, with: &str) -> Result<(), Error> {
+        let mut client = self.writers.client().await?;
+        let done = timeout(self.limits.commit_max, commit::replace(&mut client, view, with)).await;
+        self.finish(client, done)
     }
 
     async fn drop_view(&self, view: &str) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ports::{
     store::Position,
-    views::{Error, RowChange, ViewCommit},
+    views::{Editions, Error, RowChange, ViewCommit},
 };
 use rusqlite::{
     CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params,
@@ -12,24 +12,31 @@ use rusqlite::{
 };
 
 /// [`ports::views::ViewStore::commit`].
-pub fn commit(conn: &mut Connection, commits: &[ViewCommit]) -> Result<(), Error> {
+pub fn commit(conn: &mut Connection, commits: &[ViewCommit], editions: &Editions) -> Result<(), Error> {
     // Nothing is remembered between transactions, so several processes may share the file.
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let mut written = Vec::with_capacity(commits.len());
     for commit in commits {
         let view = stand(&transaction, &commit.view)?;
-        if view.position != commit.from {
+        if view.position != commit.from || (!view.made && editions.is_replaced(&commit.view, view.id)) {
             let (expected, actual) = (commit.from, view.position);
             return Err(Error::Moved { view: commit.view.clone(), expected, actual });
         }
         write(&transaction, view.id, commit).map_err(failed)?;
+        written.push((&commit.view, view.id));
     }
-    transaction.commit().map_err(failed)
+    transaction.commit().map_err(failed)?;
+    written.into_iter().for_each(|(view, id)| editions.committed(view, id));
+    Ok(())
 }
 
 /// A view as the file has it.
 struct View {
+    /// Never given to another: it changes when the view is replaced.
     id: i64,
     position: Position,
+    /// By this transaction.
+    made: bool,
 }
 
 /// The view, made at the start of the log if there is none.
@@ -38,10 +45,10 @@ fn stand(transaction: &Transaction<'_>, name: &str) -> Result<View, Error> {
         let mut query = transaction.prepare_cached("SELECT id, position FROM views WHERE name = ?1")?;
         let found = query.query_row([name], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?))).optional()?;
         if let Some((id, position)) = found {
-            return Ok(View { id, position: Position(position.cast_unsigned()) });
+            return Ok(View { id, position: Position(position.cast_unsigned()), made: false });
         }
         transaction.execute("INSERT INTO views(name, position) VALUES (?1, 0)", [name])?;
-        Ok(View { id: transaction.last_insert_rowid(), position: Position::START })
+        Ok(View { id: transaction.last_insert_rowid(), position: Position::START, made: true })
     };
     read().map_err(failed)
 }
@@ -122,6 +129,25 @@ impl Indexes<'_> {
         self.known.insert(name, number);
         Ok(number)
     }
+}
+
+/// The views that are there, by name, with what changes when one is replaced.
+pub fn editions(conn: &Connection) -> rusqlite::Result<Editions> {
+    let mut all = conn.prepare("SELECT name, id FROM views WHERE name IS NOT NULL")?;
+    let all = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Editions::of(all.collect::<rusqlite::Result<Vec<_>>>()?))
+}
+
+/// Gives the name of one view to another, which makes everything that the first one holds unreachable at once.
+pub fn rename(conn: &mut Connection, view: &str, with: &str) -> Result<(), Error> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let (old, new) = (stand(&transaction, view)?, stand(&transaction, with)?);
+    if new.position < old.position {
+        return Err(Error::Moved { view: view.to_owned(), expected: new.position, actual: old.position });
+    }
+    unname(&transaction, view)?;
+    transaction.execute("UPDATE views SET name = ?1 WHERE id = ?2", params![view, new.id]).map_err(failed)?;
+    transaction.commit().map_err(failed)
 }
 
 /// Takes the view's name, which makes everything it holds unreachable at once.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ports::{
     store::Position,
-    views::{Entry, Error, Key, Range, ViewCommit, ViewStore},
+    views::{Editions, Entry, Error, Key, Range, ViewCommit, ViewStore},
 };
 use rusqlite::Connection;
 
@@ -32,6 +32,7 @@ pub struct SqliteViews {
 /// The one connection that writes.
 struct Writer {
     conn: Mutex<Connection>,
+    editions: Editions,
     checkpoints: Checkpoints,
     limits: Limits,
 }
@@ -42,10 +43,12 @@ impl SqliteViews {
     /// # Errors
     /// [`crate::Error`] when the file was written by a newer program or cannot be used.
     pub fn open(folder: &Path, limits: &Limits) -> Result<Self, crate::Error> {
-        let conn = Mutex::new(open::writer(folder, limits)?);
+        let conn = open::writer(folder, limits)?;
+        let editions = commit::editions(&conn);
+        let editions = editions.map_err(|source| crate::Error::Sqlite { path: folder.join(FILE), source })?;
         let checkpoints = Checkpoints::start(open::checkpointer(folder, limits)?, limits.clone());
         let checkpoints = checkpoints.map_err(|source| crate::Error::Io { path: folder.to_owned(), source })?;
-        let writer = Arc::new(Writer { conn, checkpoints, limits: limits.clone() });
+        let writer = Arc::new(Writer { conn: Mutex::new(conn), editions, checkpoints, limits: limits.clone() });
         Ok(Self { writer, readers: Pool::new(&folder.join(FILE), limits) })
     }
 
@@ -74,13 +77,23 @@ impl Writer {
 
     fn commit(&self, commits: &[ViewCommit]) -> Result<(), Error> {
         let mut conn = self.conn();
-        commit::commit(&mut conn, commits)?;
+        commit::commit(&mut conn, commits, &self.editions)?;
         self.checkpoints.committed(&conn, &self.limits);
         Ok(())
     }
 
     fn drop_view(&self, view: &str) -> Result<(), Error> {
         commit::unname(&self.conn(), view)?;
+        self.purge()
+    }
+
+    fn replace(&self, view: &str, with: &str) -> Result<(), Error> {
+        commit::rename(&mut self.conn(), view, with)?;
+        self.purge()
+    }
+
+    /// Removes what has no name any more.
+    fn purge(&self) -> Result<(), Error> {
         // Commits of other views come in between.
         while !commit::purge(&mut self.conn(), self.limits.drop_rows_max)? {
             self.checkpoints.committed(&self.conn(), &self.limits);
@@ -108,6 +121,11 @@ impl ViewStore for SqliteViews {
     async fn range(&self, range: Range) -> Result<Vec<Entry>, Error> {
         let after = Place::read(&range.after)?;
         self.readers.read(move |conn| query::range(conn, &range, after.as_ref())).await
+    }
+
+    async fn replace(&self, view: &str, with: &str) -> Result<(), Error> {
+        let (view, with) = (view.to_owned(), with.to_owned());
+        self.write(move |writer| writer.replace(&view, &with)).await
     }
 
     async fn drop_view(&self, view: &str) -> Result<(), Error> {

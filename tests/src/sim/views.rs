@@ -87,6 +87,10 @@ impl ViewStore for FaultyViews {
         self.rows.range(range).await
     }
 
+    async fn replace(&self, view: &str, with: &str) -> Result<(), Error> {
+        self.rows.replace(view, with).await
+    }
+
     async fn drop_view(&self, view: &str) -> Result<(), Error> {
         self.rows.drop_view(view).await
     }

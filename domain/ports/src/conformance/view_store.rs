@@ -4,6 +4,7 @@
 
 mod commits;
 mod ranges;
+mod replacements;
 
 use std::sync::Arc;
 
@@ -28,6 +29,10 @@ pub async fn view_store(harness: &dyn Harness<dyn ViewStore>) {
     commits::rows_of_any_size_come_back(harness).await;
     commits::new_rows_are_rows_like_any_other(harness).await;
     commits::a_dropped_view_is_as_if_it_had_never_been(harness).await;
+    replacements::a_view_is_replaced_whole(harness).await;
+    replacements::what_is_behind_replaces_nothing(&harness.open().await).await;
+    replacements::whoever_folded_the_old_one_is_told_once(&harness.open().await).await;
+    replacements::a_reader_sees_the_old_view_or_the_new_one(&harness.open().await).await;
     ranges::rows_are_walked_in_the_order_of_their_bytes(harness).await;
     ranges::an_index_is_walked_in_the_order_of_its_bytes(harness).await;
     ranges::an_entry_follows_its_row(harness).await;

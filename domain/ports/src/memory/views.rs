@@ -13,15 +13,19 @@ use bytes::Bytes;
 use super::lock;
 use crate::{
     store::Position,
-    views::{Direction, Entry, Error, Key, Range, RowChange, ViewCommit, ViewStore},
+    views::{Direction, Editions, Entry, Error, Key, Range, RowChange, ViewCommit, ViewStore},
 };
 
 /// A view store in memory. A clone is the same store.
 #[derive(Clone, Default)]
-pub struct MemoryViews(Arc<Mutex<BTreeMap<String, View>>>);
+pub struct MemoryViews {
+    views: Arc<Mutex<BTreeMap<String, View>>>,
+    editions: Arc<Editions>,
+}
 
 #[derive(Clone, Default)]
 struct View {
+    edition: i64,
     position: Position,
     rows: BTreeMap<Key, Bytes>,
     indexes: BTreeMap<&'static str, BTreeSet<Place>>,
@@ -41,13 +45,14 @@ impl MemoryViews {
     /// A copy of the store that goes its own way.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self(Arc::new(Mutex::new(lock(&self.0).clone())))
+        let views = Arc::new(Mutex::new(lock(&self.views).clone()));
+        Self { views, editions: Arc::default() }
     }
 }
 
 impl fmt::Debug for MemoryViews {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let views = lock(&self.0);
+        let views = lock(&self.views);
         f.debug_map().entries(views.iter().map(|(name, view)| (name, view.position))).finish()
     }
 }
@@ -153,21 +158,24 @@ fn place(at: &[u8]) -> Result<Option<Place>, Error> {
 #[async_trait]
 impl ViewStore for MemoryViews {
     async fn position(&self, view: &str) -> Result<Position, Error> {
-        Ok(lock(&self.0).get(view).map(|view| view.position).unwrap_or_default())
+        Ok(lock(&self.views).get(view).map(|view| view.position).unwrap_or_default())
     }
 
     async fn commit(&self, commits: Vec<ViewCommit>) -> Result<(), Error> {
-        let mut views = lock(&self.0);
+        let mut views = lock(&self.views);
         let mut moved: BTreeMap<&str, Position> = BTreeMap::new();
         for commit in &commits {
             let stored = views.get(&commit.view).map(|view| view.position).unwrap_or_default();
+            let replaced =
+                views.get(&commit.view).is_some_and(|view| self.editions.is_replaced(&commit.view, view.edition));
             let actual = moved.insert(&commit.view, commit.to).unwrap_or(stored);
-            if actual != commit.from {
+            if replaced || actual != commit.from {
                 return Err(Error::Moved { view: commit.view.clone(), expected: commit.from, actual });
             }
         }
         for commit in commits {
-            let view = views.entry(commit.view).or_default();
+            let view = views.entry(commit.view.clone()).or_default();
+            self.editions.committed(&commit.view, view.edition);
             view.position = commit.to;
             commit.changes.into_iter().for_each(|change| view.change(change));
         }
@@ -175,14 +183,14 @@ impl ViewStore for MemoryViews {
     }
 
     async fn get_many(&self, view: &str, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
-        let views = lock(&self.0);
+        let views = lock(&self.views);
         let rows = views.get(view).map(|view| &view.rows);
         Ok(keys.iter().map(|key| rows.and_then(|rows| rows.get(key)).cloned()).collect())
     }
 
     async fn range(&self, range: Range) -> Result<Vec<Entry>, Error> {
         let after = place(&range.after)?;
-        let views = lock(&self.0);
+        let views = lock(&self.views);
         Ok(match (views.get(&range.view), range.index) {
             (None, _) => Vec::new(),
             (Some(view), None) => view.rows(&range, after.as_ref()),
@@ -190,8 +198,21 @@ impl ViewStore for MemoryViews {
         })
     }
 
+    async fn replace(&self, view: &str, with: &str) -> Result<(), Error> {
+        let mut views = lock(&self.views);
+        let old = views.get(view).map(|old| (old.position, old.edition)).unwrap_or_default();
+        let new = views.remove(with).unwrap_or_default();
+        if new.position < old.0 {
+            let (expected, actual) = (new.position, old.0);
+            views.insert(with.to_owned(), new);
+            return Err(Error::Moved { view: view.to_owned(), expected, actual });
+        }
+        views.insert(view.to_owned(), View { edition: old.1 + 1, ..new });
+        Ok(())
+    }
+
     async fn drop_view(&self, view: &str) -> Result<(), Error> {
-        lock(&self.0).remove(view);
+        lock(&self.views).remove(view);
         Ok(())
     }
 }

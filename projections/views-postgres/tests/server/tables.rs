@@ -3,7 +3,7 @@
 
 use ports::{
     store::Position,
-    views::{Error, ViewStore},
+    views::{Error, ViewCommit, ViewStore},
 };
 use tokio::task::JoinSet;
 use views_postgres::{Limits, PostgresViews};
@@ -55,6 +55,48 @@ async fn a_newer_or_foreign_schema_is_refused_and_left_alone() {
     with(&url, |client| client.batch_execute("CREATE SCHEMA cartulary_views").unwrap());
     let foreign = PostgresViews::connect(&url, &Limits::default()).await.unwrap_err();
     assert!(matches!(foreign, views_postgres::Error::Foreign(_)), "{foreign:?}");
+}
+
+#[tokio::test]
+async fn an_earlier_programs_tables_are_brought_forward_with_all_they_hold() {
+    let Some(server) = server() else { return };
+    let url = server.fresh_database().unwrap();
+    let views = PostgresViews::connect(&url, &Limits::default()).await.unwrap();
+    views.commit(vec![commit("v.1", 0, 0..5, "1", None), commit("w.1", 0, 0..5, "1", None)]).await.unwrap();
+    let back = "ALTER TABLE cartulary_views.views DROP COLUMN edition;
+                DELETE FROM cartulary_views.migrations WHERE version > 1";
+    with(&url, |client| client.batch_execute(back).unwrap());
+    let views = PostgresViews::connect(&url, &Limits::default()).await.unwrap();
+    assert_eq!(views.position("v.1").await.unwrap(), Position(1));
+    views.commit(vec![commit("v.1", 1, 0..5, "2", Some("1")), commit("w.1", 1, 0..5, "2", Some("1"))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_people_were_given_stays_theirs_when_a_view_is_replaced() {
+    let Some(server) = server() else { return };
+    let url = server.fresh_database().unwrap();
+    let views = PostgresViews::connect(&url, &Limits::default()).await.unwrap();
+    views.commit(vec![commit("v.1", 0, 0..5, "1", None)]).await.unwrap();
+    let tables = || {
+        let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = 'cartulary_views'::regnamespace \
+                   AND relkind IN ('r', 'v') ORDER BY 1";
+        with(&url, |client| client.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect::<Vec<String>>())
+    };
+    let given = "CREATE VIEW report AS SELECT sum(row::text::int) AS sum FROM cartulary_views.\"v.1\";
+                 GRANT SELECT ON cartulary_views.\"v.1\" TO public";
+    with(&url, |client| client.batch_execute(given).unwrap());
+    let before = tables();
+    for (edition, sum) in [(1, "2"), (2, "3")] {
+        views
+            .commit(vec![ViewCommit { to: Position(edition), ..commit("v.1.rebuilt", 0, 0..7, sum, None) }])
+            .await
+            .unwrap();
+        views.replace("v.1", "v.1.rebuilt").await.unwrap();
+        let read = "SELECT sum::text, has_table_privilege('public', 'cartulary_views.\"v.1\"', 'SELECT') FROM report";
+        let row = with(&url, |client| client.query_one(read, &[]).unwrap());
+        assert_eq!((row.get(0), row.get(1)), ((7 * sum.parse::<i32>().unwrap()).to_string().as_str(), true));
+        assert_eq!(tables(), before);
+    }
 }
 
 /// Sixteen workers, each with its own view, on databases that all of them find empty; and commits of two views in both
