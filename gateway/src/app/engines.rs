@@ -106,7 +106,8 @@ pub async fn rows(config: &Config) -> Result<Arc<dyn ViewStore>, Error> {
             Arc::new(blocking(move || SqliteViews::open(&data, &limits)).await?)
         }
         ViewEngine::Postgres => {
-            Arc::new(PostgresViews::connect(config.postgres.server(), &config.postgres.views).await?)
+            let (server, replicas) = (config.postgres.server(), config.postgres.followers());
+            Arc::new(PostgresViews::with_replicas(server, &replicas, &config.postgres.views).await?)
         }
     })
 }

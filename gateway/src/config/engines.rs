@@ -103,6 +103,8 @@ pub struct Postgres {
     pub address: Option<Address>,
     /// Who vouches for it, if that is to be proved by somebody else than those whom the system trusts.
     pub root_certificate_file: Option<PathBuf>,
+    /// Servers that follow it, for queries of views.
+    pub replicas: Vec<Address>,
     /// As the event store.
     pub log: store_postgres::Limits,
     /// As the view store.
@@ -119,7 +121,17 @@ impl Postgres {
     /// The same, with what its connections are to prove.
     #[must_use]
     pub fn server(&self) -> store_postgres::Address {
-        store_postgres::Address::from(self.url()).trusting(self.root_certificate_file.as_deref())
+        self.trusted(self.url())
+    }
+
+    /// The same of those that follow it.
+    #[must_use]
+    pub fn followers(&self) -> Vec<store_postgres::Address> {
+        self.replicas.iter().map(|replica| self.trusted(replica.url())).collect()
+    }
+
+    fn trusted(&self, url: &str) -> store_postgres::Address {
+        store_postgres::Address::from(url).trusting(self.root_certificate_file.as_deref())
     }
 }
 

@@ -248,6 +248,22 @@ mod tests {
     }
 
     #[test]
+    fn a_database_has_replicas_and_a_certificate_and_no_password_is_shown() {
+        let text = "[postgres]\nurl = 'postgres://me:secret@db/shop'\nroot_certificate_file = '/etc/db.pem'\n\
+                    [postgres.views]\nread_max = '3s'\nreplica_urls = ['postgres://me:secret@one/shop', 'host=two']";
+        let layers = || file(text).expect("read");
+        let settings = layers().settings().expect("valid");
+        let shown: String = settings.iter().map(|setting| format!("{}={}\n", setting.key, setting.value)).collect();
+        assert!(shown.contains("postgres://me:***@one/shop") && !shown.contains("secret"), "{shown}");
+        assert!(shown.contains("postgres.root_certificate_file=\"/etc/db.pem\""), "{shown}");
+        let postgres = layers().validate().expect("valid").postgres;
+        assert_eq!((postgres.followers().len(), postgres.views.read_max), (2, Duration::from_secs(3)));
+        for server in postgres.followers().into_iter().chain([postgres.server()]) {
+            assert!(format!("{server:?}").contains("/etc/db.pem"), "each has to prove itself");
+        }
+    }
+
+    #[test]
     fn roles_say_what_runs_here() {
         let roles = |text: &str| Layers::default().set("roles", text).and_then(Layers::validate);
         let config = roles("[\"gateway\", \"projections\"]").expect("valid");

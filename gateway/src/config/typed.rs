@@ -3,7 +3,7 @@
 //! A section is declared once: its fields become the names in the file, and building the component's limits from it
 //! names every field without a default arm. A limit that is added somewhere does not compile until it can be set.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{mem, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
@@ -18,11 +18,12 @@ use super::{
 };
 
 macro_rules! section {
-    ($name:ident as $target:path { $($field:ident: $kind:ident,)+ } $(with { $($apart:ident),+ })?) => {
+    ($name:ident as $target:path { $($field:ident: $kind:ident,)+ } $(with { $($apart:ident),+ })? $(beside { $($beside:ident: $typed:ty),+ })?) => {
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         struct $name {
             $($field: Option<<$kind as Kind>::Typed>,)+
+            $($($beside: $typed,)+)?
         }
 
         impl $name {
@@ -161,11 +162,14 @@ section! { PostgresViews as views_postgres::Limits {
     writers_max: Count,
     statement_rows_max: Count,
     copy_rows_min: Count,
+    replica_max: Span,
+    replica_rest: Span,
+    replica_look_every: Span,
     connect_max: Span,
     migrate_max: Span,
     commit_max: Span,
     read_max: Span,
-} }
+} beside { replica_urls: Vec<String> } }
 
 section! { NatsOutlet as Outlet {
     prefix: Word,
@@ -421,11 +425,12 @@ impl Typed {
             return Err(refuse("roles", "must name the gateway: the other roles do not run without it yet"));
         }
         let engines = self.engines.chosen(base.engines);
-        let TypedPostgres { url, url_file, root_certificate_file, log, views } = self.postgres;
+        let TypedPostgres { url, url_file, root_certificate_file, log, mut views } = self.postgres;
         let wanted = engines.uses(Server::Postgres);
         let postgres = Postgres {
             address: address("postgres", url, url_file, wanted)?,
             root_certificate_file,
+            replicas: mem::take(&mut views.replica_urls).into_iter().map(Address::typed).collect(),
             log: log.over("postgres.log", base.postgres.log)?,
             views: views.over("postgres.views", base.postgres.views)?,
         };
@@ -507,6 +512,8 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
         certificate.map(|file| ("postgres.root_certificate_file".to_owned(), text(file.display().to_string()))),
     );
     PostgresLog::show("postgres.log", &config.postgres.log, &mut shown);
+    let replicas = config.postgres.replicas.iter().map(|replica| text(replica.to_string()));
+    shown.push(("postgres.views.replica_urls".to_owned(), Value::Array(replicas.collect())));
     PostgresViews::show("postgres.views", &config.postgres.views, &mut shown);
     shown.extend(config.eventstoredb.address.as_ref().map(|address| address.shown("eventstoredb")));
     EventStoreDbLog::show("eventstoredb.limits", &config.eventstoredb.limits, &mut shown);

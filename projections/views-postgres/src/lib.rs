@@ -18,6 +18,7 @@ mod commit;
 mod limits;
 mod names;
 mod query;
+mod readers;
 mod schema;
 mod store;
 mod wire;

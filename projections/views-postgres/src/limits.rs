@@ -23,6 +23,12 @@ pub struct Limits {
     pub migrate_max: Duration,
     /// How long a query may take.
     pub read_max: Duration,
+    /// How long a replica may take to connect, and again to answer, before the primary is asked instead.
+    pub replica_max: Duration,
+    /// How long a replica that did not answer is left alone.
+    pub replica_rest: Duration,
+    /// How often a replica that was not far enough is looked at again: each look takes the query that makes it longer.
+    pub replica_look_every: Duration,
 }
 
 /// Commits are not synced at once: the log can fold them again. And as of [`ports_postgres::Server`], queries walk indexes.
@@ -36,6 +42,12 @@ impl Limits {
     pub(crate) const fn readers(&self) -> Sessions {
         let Self { readers_max, connect_max, read_max, .. } = *self;
         Sessions { size: readers_max, connect_max, answer_max: read_max, statement_max: read_max, settings: SETTINGS }
+    }
+
+    /// The connections to a replica.
+    pub(crate) const fn replicas(&self) -> Sessions {
+        let Self { replica_max, .. } = *self;
+        Sessions { connect_max: replica_max, answer_max: replica_max, statement_max: replica_max, ..self.readers() }
     }
 
     /// The connections that commit.
@@ -56,6 +68,9 @@ impl Default for Limits {
             commit_max: Duration::from_secs(60),
             migrate_max: Duration::from_secs(3_600),
             read_max: Duration::from_secs(10),
+            replica_max: Duration::from_secs(1),
+            replica_rest: Duration::from_secs(5),
+            replica_look_every: Duration::from_millis(5),
         }
     }
 }

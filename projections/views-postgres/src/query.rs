@@ -10,13 +10,15 @@ use ports::{
 use ports_postgres::{Param, Server, Trouble};
 use tokio_postgres::{Row, error::SqlState};
 
-use crate::{names::Names, wire::Text};
+use crate::{names::Names, readers::Readers, wire::Text};
 
 /// [`ports::views::ViewStore::position`].
-pub async fn position(server: &Server, view: &str) -> Result<Position, Error> {
+pub async fn position(readers: &Readers, view: &str) -> Result<Position, Error> {
     let sql = "SELECT position FROM cartulary_views.views WHERE name = $1";
-    let rows = server.query(sql, &[&view]).await?;
-    Ok(Position(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned())))
+    let rows = readers.primary().query(sql, &[&view]).await?;
+    let position = Position(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()));
+    readers.tell(view, position);
+    Ok(position)
 }
 
 /// The views that are there, each with its edition.
@@ -26,9 +28,9 @@ pub async fn editions(server: &Server) -> Result<Editions, Trouble> {
 }
 
 /// [`ports::views::ViewStore::get_many`].
-pub async fn get_many(server: &Server, view: &str, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
+pub async fn get_many(readers: &Readers, view: &str, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
     let sql = format!("SELECT key, row FROM {} WHERE key = ANY($1)", Names::of(view)?.rows);
-    let rows = of_a_view(server.query(&sql, &[&keys]).await)?;
+    let rows = of_a_view(readers.query(view, &sql, &[&keys]).await)?;
     let found: HashMap<&[u8], Bytes> = rows.iter().map(|row| (row.get(0), bytes(row, 1))).collect();
     Ok(keys.iter().map(|key| found.get(key.as_slice()).cloned()).collect())
 }
@@ -71,7 +73,7 @@ impl Place {
 }
 
 /// [`ports::views::ViewStore::range`].
-pub async fn range(server: &Server, range: &Range) -> Result<Vec<Entry>, Error> {
+pub async fn range(readers: &Readers, range: &Range) -> Result<Vec<Entry>, Error> {
     let after = Place::read(&range.after)?;
     let names = Names::of(&range.view)?;
     let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
@@ -100,7 +102,7 @@ pub async fn range(server: &Server, range: &Range) -> Result<Vec<Entry>, Error> 
     }
     let columns = place.trim_matches(['(', ')']).replace(", ", &format!(" {order}, "));
     walk.and(&format!(" ORDER BY {columns} {order} LIMIT "), &[&limit]);
-    let rows = of_a_view(server.query(&walk.sql, &walk.params).await)?;
+    let rows = of_a_view(readers.query(&range.view, &walk.sql, &walk.params).await)?;
     let entry = |row: &Row| {
         let (index_key, key): (&[u8], &[u8]) = (row.get(0), row.get(1));
         Entry { at: Place::write(index_key, key), key: key.to_vec(), row: bytes(row, 2) }

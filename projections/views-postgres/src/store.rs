@@ -15,12 +15,13 @@ use crate::{
     Limits,
     commit::{self, Failure},
     query,
+    readers::Readers,
     schema::SCHEMA,
 };
 
 /// The view store on a PostgreSQL server.
 pub struct PostgresViews {
-    readers: Server,
+    readers: Readers,
     writers: Server,
     editions: Editions,
     limits: Limits,
@@ -33,10 +34,23 @@ impl PostgresViews {
     /// [`crate::Error`] when the server cannot be reached within [`Limits::connect_max`], or its tables are a newer
     /// program's.
     pub async fn connect(address: impl Into<Address>, limits: &Limits) -> Result<Self, crate::Error> {
+        Self::with_replicas(address, &[], limits).await
+    }
+
+    /// The same, and queries go to whichever of these replicas is far enough; they need not be there yet.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn with_replicas(
+        address: impl Into<Address>,
+        replicas: &[Address],
+        limits: &Limits,
+    ) -> Result<Self, crate::Error> {
         let address = address.into();
         let (readers, writers) = (Server::new(&address, &limits.readers())?, Server::new(&address, &limits.writers())?);
         SCHEMA.prepare(&writers, limits.migrate_max).await?;
         let editions = query::editions(&readers).await?;
+        let readers = Readers::new(readers, replicas, limits)?;
         Ok(Self { readers, writers, editions, limits: limits.clone() })
     }
 
@@ -80,7 +94,9 @@ impl ViewStore for PostgresViews {
         let mut client = self.writers.client().await?;
         let work = commit::commit(&mut client, &commits, &self.limits, &self.editions);
         let done = timeout(self.limits.commit_max, work).await;
-        self.finish(client, done)
+        self.finish(client, done)?;
+        commits.iter().for_each(|commit| self.readers.tell(&commit.view, commit.to));
+        Ok(())
     }
 
     async fn get_many(&self, view: &str, keys: &[Key]) -> Result<Vec<Option<Bytes>>, Error> {
@@ -94,12 +110,16 @@ impl ViewStore for PostgresViews {
     async fn replace(&self, view: &str, with: &str) -> Result<(), Error> {
         let mut client = self.writers.client().await?;
         let done = timeout(self.limits.commit_max, commit::replace(&mut client, view, with)).await;
-        self.finish(client, done)
+        self.finish(client, done)?;
+        self.readers.forget(with);
+        Ok(())
     }
 
     async fn drop_view(&self, view: &str) -> Result<(), Error> {
         let mut client = self.writers.client().await?;
         let done = timeout(self.limits.commit_max, commit::drop_view(&mut client, view)).await;
-        self.finish(client, done)
+        self.finish(client, done)?;
+        self.readers.forget(view);
+        Ok(())
     }
 }

@@ -98,6 +98,25 @@ impl Postgres {
         format!("{}/{database}", self.url)
     }
 
+    /// Another server, which follows this one and can be read.
+    ///
+    /// # Errors
+    /// [`NotHere`] for somebody else's server, or when it refuses.
+    pub fn replica(&self) -> Result<Self, NotHere> {
+        let folder = Folder::new("postgres", None)?;
+        if geteuid().is_root() {
+            give_to_nobody(folder.path())?;
+        }
+        let mut copy = self.client("pg_basebackup")?;
+        copy.args(["--no-sync", "--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "-D"]);
+        output(as_identity(copy.arg(folder.path().join("data")), Identity::NotRoot).current_dir(folder.path()))?;
+        let (programs, port) = (Programs::find()?, free_port()?);
+        let command = server(&programs, folder.path(), port, false);
+        let process = launch(&command, &programs, port, folder.path())?;
+        let own = Some(Own { process, programs, command, port, folder });
+        Ok(Self { url: format!("postgres://postgres@127.0.0.1:{port}"), own, databases: AtomicU32::new(0) })
+    }
+
     /// One of the server's own client programs, e.g. `pgbench`, told where the server is: over its Unix socket.
     ///
     /// # Errors
@@ -163,12 +182,7 @@ impl Own {
         init.args(["--no-sync", "--auth=trust", "--username=postgres", "--locale=C", "--encoding=UTF8", "-D"]);
         output(as_identity(init.arg(&data), Identity::NotRoot).current_dir(folder.path()))?;
         let port = free_port()?;
-        let mut command = programs.command("postgres");
-        command.arg("-D").arg(&data).arg("-k").arg(folder.path()).current_dir(folder.path());
-        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "max_connections=200"]);
-        if !options.durable {
-            command.args(["-c", "fsync=off"]);
-        }
+        let mut command = server(&programs, folder.path(), port, options.durable);
         command.args(options.settings.iter().flat_map(|setting| ["-c", setting]));
         if let Some(authority) = options.authority {
             let made = authority.certify("localhost", folder.path())?;
@@ -182,6 +196,17 @@ impl Own {
         let process = launch(&command, &programs, port, folder.path())?;
         Ok(Self { process, programs, command, port, folder })
     }
+}
+
+/// The server whose data is in the folder's `data`.
+fn server(programs: &Programs, folder: &Path, port: u16, durable: bool) -> Command {
+    let mut command = programs.command("postgres");
+    command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder).current_dir(folder);
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "max_connections=200"]);
+    if !durable {
+        command.args(["-c", "fsync=off"]);
+    }
+    command
 }
 
 /// Starts the server and waits until it takes connections.

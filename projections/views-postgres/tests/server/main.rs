@@ -4,6 +4,7 @@
 
 mod contract;
 mod outages;
+mod replicas;
 mod tables;
 
 use std::{sync::OnceLock, thread, time::Duration};
