@@ -233,9 +233,6 @@ impl Relay {
             // A log that cannot be read is told of by the next step.
             self.next = next.unwrap_or_default();
         }
-        if let Err(error) = self.bus.announce(self.position).await {
-            tracing::debug!(%error, "an announcement was not made");
-        }
         Ok(true)
     }
 

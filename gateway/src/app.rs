@@ -6,6 +6,7 @@
 //! more, and the log last of all.
 
 pub mod engines;
+pub mod feeds;
 mod loops;
 mod start;
 pub mod wire;

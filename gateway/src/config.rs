@@ -5,6 +5,7 @@
 //! name that nothing has is refused wherever it stands, because a limit that was misspelt is a limit that is not set.
 
 mod engines;
+mod feeds;
 mod kinds;
 mod layers;
 mod typed;
@@ -17,8 +18,10 @@ use std::{
 use sandbox::Behaviour;
 
 pub use engines::{
-    Address, Bus, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Outlet, Postgres, Sqlite, ViewEngine, Wire,
+    Address, Bus, Credentials, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Outlet, Postgres, Sqlite, ViewEngine,
+    Wire,
 };
+pub use feeds::Feed;
 pub use layers::{Layers, Setting};
 
 use crate::{limits::Limits, services::Rules};

@@ -116,6 +116,14 @@ impl Transcoder {
         }
     }
 
+    /// The gRPC path behind a verb and a path.
+    ///
+    /// # Errors
+    /// `UNKNOWN_METHOD` or `WRONG_VERB`.
+    pub(crate) fn grpc_path(&self, verb: &Method, path: &str) -> Result<&str, Status> {
+        self.find(verb, path).map(|(route, _)| route.grpc.path())
+    }
+
     /// The route for a verb and a path.
     fn find(&self, verb: &Method, path: &str) -> Result<(&Route, Vec<Capture<'_>>), Status> {
         let mut others = Vec::new();

@@ -241,15 +241,6 @@ async fn a_bus_of_another_log_is_left_alone() {
 }
 
 #[tokio::test]
-async fn what_went_out_is_announced() {
-    let (store, bus) = (log(), MemoryBus::new());
-    let mut ear = bus.listen().await.unwrap();
-    append(&store, 5).await;
-    drain(&mut relay(&store, &bus, limits()).await, &store).await;
-    assert_eq!(ear.next().await.unwrap(), Position(5));
-}
-
-#[tokio::test]
 async fn a_comparison_finds_and_fills_what_the_bus_lacks() {
     for unseen_events_max in [1_000, 20, 8, 1] {
         let (store, bus) = (log(), MemoryBus::new());

@@ -112,19 +112,25 @@ pub async fn rows(config: &Config) -> Result<Arc<dyn ViewStore>, Error> {
     })
 }
 
-/// The relay to where events go out, if they do; that need not be there yet.
+/// The connection to where events go out, if they do; that need not be there yet.
 ///
 /// # Errors
-/// [`Error`] when its settings cannot be used, or its place cannot be read.
-pub async fn relay(config: &Config, log: &Arc<dyn EventStore>) -> Result<Option<Relay>, Error> {
-    match config.engines.bus {
-        Bus::None => Ok(None),
-        Bus::Nats => {
-            let bus = Arc::new(Nats::connect(config.nats.settings(), config.nats.limits.clone()).await?);
-            let source = format!("/{}", config.nats.outlet.prefix);
-            Ok(Some(Relay::open(Arc::clone(log), bus, "nats", &source, config.relay.clone()).await?))
-        }
-    }
+/// [`Error`] when its settings cannot be used.
+pub async fn bus(config: &Config) -> Result<Option<Nats>, Error> {
+    Ok(match config.engines.bus {
+        Bus::None => None,
+        Bus::Nats => Some(Nats::connect(config.nats.settings(), config.nats.limits.clone()).await?),
+    })
+}
+
+/// The relay from the log to the bus.
+///
+/// # Errors
+/// [`Error`] when its place cannot be read.
+pub async fn relay(config: &Config, log: &Arc<dyn EventStore>, nats: &Nats) -> Result<Relay, Error> {
+    let source = format!("/{}", config.nats.outlet.prefix);
+    let (log, bus) = (Arc::clone(log), Arc::new(nats.clone()));
+    Ok(Relay::open(log, bus, "nats", &source, config.relay.clone()).await?)
 }
 
 /// Opening a file waits for the disk, perhaps for the repair of what a crash left.

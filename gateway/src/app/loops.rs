@@ -8,7 +8,7 @@ use projections::{
     engine::{Engine, Error},
     positions::Follower,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 
 /// The longest wait for a wake-up of the log before it is read anyway.
 const IDLE_MAX: Duration = Duration::from_secs(1);
@@ -89,10 +89,36 @@ pub(super) async fn process(mut runner: Runner, mut resting: watch::Receiver<boo
     runner.checkpoint().await;
 }
 
-/// Runs something endless until told to rest.
-pub(super) async fn until_rest(endless: impl Future<Output = ()>, mut resting: watch::Receiver<bool>) {
-    tokio::select! {
-        () = endless => {}
-        _ = resting.wait_for(|resting| *resting) => {}
+/// The tasks of a shop that end when it is told to rest; one that ends earlier tells its name.
+pub(super) struct Tasks {
+    pub(super) set: JoinSet<&'static str>,
+    rest: watch::Receiver<bool>,
+}
+
+impl Tasks {
+    pub(super) fn new(rest: watch::Receiver<bool>) -> Self {
+        Self { set: JoinSet::new(), rest }
+    }
+
+    /// Spawns what ends by itself when told to rest.
+    pub(super) fn spawn<W>(&mut self, name: &'static str, work: impl FnOnce(watch::Receiver<bool>) -> W)
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let work = work(self.rest.clone());
+        self.set.spawn(async move {
+            work.await;
+            name
+        });
+    }
+
+    /// Spawns something endless, which is broken off when told to rest.
+    pub(super) fn until_rest(&mut self, name: &'static str, endless: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(name, |mut rest| async move {
+            tokio::select! {
+                () = endless => {}
+                _ = rest.wait_for(|resting| *resting) => {}
+            }
+        });
     }
 }

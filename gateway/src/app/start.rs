@@ -2,10 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use bus_nats::Nats;
 use commands::{
     runner::Runner,
     shop::{Loop, Shop},
     steps::{Steps, carrier_notices, provider_notices},
+    wakeups::AnnouncedLog,
 };
 use esdb_wire::Mode;
 use ports::clock::Clock;
@@ -20,7 +22,8 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use super::{
     Running,
     engines::{self, Engines},
-    loops,
+    feeds,
+    loops::{self, Tasks},
     wire::{self, Serving},
 };
 use crate::{
@@ -61,6 +64,9 @@ pub enum Error {
     /// The views do not belong to the log.
     #[error("the views cannot be folded; delete the view store to have it built anew")]
     Engine(#[from] projections::engine::Error),
+    /// What partners publish cannot be taken.
+    #[error(transparent)]
+    Feeds(#[from] feeds::Error),
     /// The EventStoreDB protocol cannot be served.
     #[error(transparent)]
     Wire(#[from] wire::Error),
@@ -76,10 +82,11 @@ pub enum Error {
 }
 
 pub(super) async fn start(config: Config) -> Result<Running, Error> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = system_clock();
     let folder = |source| Error::Folder { path: config.data.clone(), source };
     std::fs::create_dir_all(&config.data).map_err(folder)?;
-    let opened = Engines::open(&config, &clock).await?;
+    let mut opened = Engines::open(&config, &clock).await?;
+    let nats = engines::bus(&config).await?;
     let first_start = !config.signing_key().exists();
     let signer = Arc::new(Signer::load_or_generate(&config.signing_key())?);
     // The address is taken before anything runs, so that a second shop by mistake changes nothing.
@@ -87,6 +94,10 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let addr = listener.local_addr().map_err(listen)?;
 
+    let (closing, close) = watch::channel(false);
+    let (resting, rest) = watch::channel(false);
+    let mut tasks = Tasks::new(rest);
+    wake(&mut tasks, &mut opened, nats.as_ref());
     let (shop, lane_loops) = Shop::open(&opened.log, &opened.keys, Arc::clone(&clock), &config.desk);
     let steps = Steps {
         shop: shop.clone(),
@@ -94,15 +105,11 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
         carrier: Arc::new(SandboxCarrier::new(config.carrier.clone(), Arc::clone(&clock))),
         keys: Arc::clone(&opened.keys),
     };
-    let (closing, close) = watch::channel(false);
-    let (resting, rest) = watch::channel(false);
     let mut lanes = JoinSet::new();
     lane_loops.into_iter().for_each(|lane: Loop| drop(lanes.spawn(lane)));
-    let mut tasks = JoinSet::new();
-    let positions = fold(&mut tasks, &config, &opened, &rest).await?;
-    process(&mut tasks, &config, &opened, &steps, &rest).await?;
-    relay(&mut tasks, &config, &opened, &rest).await?;
-    let wire = protocol(&mut tasks, &config, &opened, &signer, &rest).await?;
+    let positions = fold(&mut tasks, &config, &opened).await?;
+    process(&mut tasks, &config, &opened, &steps).await?;
+    let wire = protocol(&mut tasks, &config, &opened, &signer).await?;
 
     let context = Arc::new(Context {
         shop: shop.clone(),
@@ -118,9 +125,10 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     tell(&health, ServingStatus::Serving).await;
     let verifier = Verifier::new(vec![signer.public()], config.limits.tokens.clone(), clock);
     let door = Door::new(services::routes(routes, &context), verifier)?;
+    relay(&mut tasks, &config, &opened, nats.as_ref(), &door, &signer).await?;
     let mut server = JoinSet::new();
     server.spawn(server::run(listener, Arc::clone(&door), closed(health, close)));
-    let loops = tasks;
+    let loops = tasks.set;
     Ok(Running {
         addr,
         wire,
@@ -139,21 +147,12 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
 }
 
 /// Begins to fold the views, or to follow how far another process has folded them.
-async fn fold(
-    tasks: &mut JoinSet<&'static str>,
-    config: &Config,
-    opened: &Engines,
-    rest: &watch::Receiver<bool>,
-) -> Result<Positions, Error> {
+async fn fold(tasks: &mut Tasks, config: &Config, opened: &Engines) -> Result<Positions, Error> {
     let views = projections::views::all();
     if !config.projections {
         let follower = Follower::new(Arc::clone(&opened.rows), &views);
         let positions = follower.positions();
-        let follow = loops::follow(follower, rest.clone());
-        tasks.spawn(async move {
-            follow.await;
-            "the follower of the views"
-        });
+        tasks.spawn("the follower of the views", |rest| loops::follow(follower, rest));
         return Ok(positions);
     }
     let mut engine = Engine::new(Arc::clone(&opened.log), Arc::clone(&opened.rows), views, config.engine);
@@ -166,84 +165,72 @@ async fn fold(
         }
         done => drop(done?),
     }
-    let fold = loops::fold(engine, Arc::clone(&opened.log), rest.clone());
-    tasks.spawn(async move {
-        fold.await;
-        "the projection engine"
-    });
+    let log = Arc::clone(&opened.log);
+    tasks.spawn("the projection engine", |rest| loops::fold(engine, log, rest));
     Ok(positions)
 }
 
 /// Begins to run the processes, unless another process does.
-async fn process(
-    tasks: &mut JoinSet<&'static str>,
-    config: &Config,
-    opened: &Engines,
-    steps: &Steps,
-    rest: &watch::Receiver<bool>,
-) -> Result<(), Error> {
+async fn process(tasks: &mut Tasks, config: &Config, opened: &Engines, steps: &Steps) -> Result<(), Error> {
     if !config.processes {
         return Ok(());
     }
     let runner = Runner::open(Arc::clone(&opened.log), steps.clone(), config.runner.clone()).await?;
-    let process = loops::process(runner, rest.clone());
-    tasks.spawn(async move {
-        process.await;
-        "the process runner"
-    });
-    let provider = loops::until_rest(provider_notices(steps.clone()), rest.clone());
-    tasks.spawn(async move {
-        provider.await;
-        "the listener for payment notices"
-    });
-    let carrier = loops::until_rest(carrier_notices(steps.clone()), rest.clone());
-    tasks.spawn(async move {
-        carrier.await;
-        "the listener for carrier notices"
-    });
+    tasks.spawn("the process runner", |rest| loops::process(runner, rest));
+    tasks.until_rest("the listener for payment notices", provider_notices(steps.clone()));
+    tasks.until_rest("the listener for carrier notices", carrier_notices(steps.clone()));
     Ok(())
 }
 
-/// Begins to relay events, if they go anywhere, unless another process does.
+/// Begins to wake other nodes and to be woken by them, where there are others and a bus between them.
+fn wake(tasks: &mut Tasks, opened: &mut Engines, nats: Option<&Nats>) {
+    let Some(nats) = nats.filter(|_| !opened.log.sole_writer()) else { return };
+    let announced = Arc::new(AnnouncedLog::new(Arc::clone(&opened.log), Arc::new(nats.clone())));
+    tasks.until_rest("the wake-ups between nodes", Arc::clone(&announced).run());
+    opened.log = announced;
+}
+
+/// Begins to move events to the bus and partners' messages from it, unless another process does.
 async fn relay(
-    tasks: &mut JoinSet<&'static str>,
+    tasks: &mut Tasks,
     config: &Config,
     opened: &Engines,
-    rest: &watch::Receiver<bool>,
+    nats: Option<&Nats>,
+    door: &Arc<Door>,
+    signer: &Arc<Signer>,
 ) -> Result<(), Error> {
-    if !config.relays {
-        return Ok(());
+    let Some(nats) = nats.filter(|_| config.relays) else { return Ok(()) };
+    let relay = engines::relay(config, &opened.log, nats).await?;
+    tasks.until_rest("the relay", relay.run());
+    for feed in feeds::open(config, nats, door, signer, &system_clock())? {
+        tasks.until_rest("a partner's feed", feed.run());
     }
-    let Some(relay) = engines::relay(config, &opened.log).await? else { return Ok(()) };
-    let relay = loops::until_rest(relay.run(), rest.clone());
-    tasks.spawn(async move {
-        relay.await;
-        "the relay"
-    });
     Ok(())
 }
 
 /// Begins to serve the EventStoreDB protocol, if an address is named for it.
 async fn protocol(
-    tasks: &mut JoinSet<&'static str>,
+    tasks: &mut Tasks,
     config: &Config,
     opened: &Engines,
     signer: &Signer,
-    rest: &watch::Receiver<bool>,
 ) -> Result<Option<SocketAddr>, Error> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = system_clock();
     let verifier = Verifier::new(vec![signer.public()], config.limits.tokens.clone(), Arc::clone(&clock));
     let log = Arc::clone(&opened.log);
     let Some(serving) = Serving::open(&config.wire, Mode::Shop, log, verifier, clock).await? else { return Ok(None) };
-    let (addr, mut rest) = (serving.addr, rest.clone());
-    tasks.spawn(async move {
+    let addr = serving.addr;
+    tasks.spawn("the EventStoreDB protocol", |mut rest| async move {
         let end = async move { drop(rest.wait_for(|rest| *rest).await) };
         if let Err(error) = serving.run(end).await {
             tracing::error!(%error, "the EventStoreDB protocol is served no more");
         }
-        "the EventStoreDB protocol"
     });
     Ok(Some(addr))
+}
+
+fn system_clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
 }
 
 /// Resolves when the shop is to close. Health says so first, so that a balancer looks elsewhere.

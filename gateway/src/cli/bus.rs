@@ -41,9 +41,10 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
     let config = args.settings.validated()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = engines::log(&config, &clock).await?;
-    let Some(mut relay) = engines::relay(&config, &log).await? else {
+    let Some(nats) = engines::bus(&config).await? else {
         return Err(Error::Usage("there is no bus: set engines.bus = 'nats' and nats.url".into()));
     };
+    let mut relay = engines::relay(&config, &log, &nats).await?;
     let report = relay.reconcile(clock.now()).await?;
     tell(&report, args.json)
 }

@@ -1,9 +1,11 @@
 //! Which engine keeps what, and how to reach it.
 
-use std::{fmt, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
+
+use super::Feed;
 
 /// What keeps the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -166,10 +168,37 @@ pub struct Wire {
 pub struct Nats {
     /// How to reach it: one server, or several of one cluster with commas between.
     pub address: Option<Address>,
+    /// Who may use it: the text of a credentials file, as `nsc` writes it.
+    pub credentials: Option<Credentials>,
     /// What is to be there.
     pub outlet: Outlet,
+    /// What partners publish, by the feed's name.
+    pub feeds: BTreeMap<String, Feed>,
     /// The bounds of what is asked of it.
     pub limits: bus_nats::Limits,
+}
+
+/// A secret and the file that it is from; only the file is ever shown.
+#[derive(Clone)]
+pub struct Credentials {
+    text: String,
+    file: PathBuf,
+}
+
+impl Credentials {
+    pub(super) fn from_file(file: PathBuf) -> io::Result<Self> {
+        Ok(Self { text: fs::read_to_string(&file)?, file })
+    }
+
+    pub(super) fn shown(&self) -> Value {
+        Value::String(self.file.display().to_string())
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({})", self.file.display())
+    }
 }
 
 /// What is to be at a NATS server.
@@ -199,7 +228,8 @@ impl Nats {
         let Outlet { prefix, replicas, keeps, bytes_max } = self.outlet.clone();
         let servers = self.address.iter().flat_map(|address| address.url().split(','));
         let servers = servers.map(|server| server.trim().to_owned()).collect();
-        bus_nats::Settings { servers, credentials: None, prefix, replicas, keeps, bytes_max }
+        let credentials = self.credentials.as_ref().map(|credentials| credentials.text.clone());
+        bus_nats::Settings { servers, credentials, prefix, replicas, keeps, bytes_max }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A section is declared once: its fields become the names in the file, and building the component's limits from it
 //! names every field without a default arm. A limit that is added somewhere does not compile until it can be set.
 
-use std::{mem, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, mem, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
@@ -11,9 +11,10 @@ use toml::Value;
 use super::{
     Config, Error,
     engines::{
-        Address, Bus, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Outlet, Postgres, Server, Sqlite, ViewEngine,
-        Wire,
+        Address, Bus, Credentials, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Outlet, Postgres, Server, Sqlite,
+        ViewEngine, Wire,
     },
+    feeds::{self, TypedFeed},
     kinds::*,
 };
 
@@ -310,7 +311,9 @@ struct TypedPostgres {
 struct TypedNats {
     url: Option<String>,
     url_file: Option<PathBuf>,
+    credentials_file: Option<PathBuf>,
     outlet: NatsOutlet,
+    feeds: BTreeMap<String, TypedFeed>,
     limits: NatsLimits,
 }
 
@@ -375,6 +378,12 @@ fn address(
         (None, Some(wanted)) => refuse("url", format!("(or {server}.url_file) must be set: {wanted} is {server}")),
         _ => Ok(address),
     }
+}
+
+fn credentials(file: PathBuf) -> Result<Credentials, Error> {
+    let why = |error| format!("cannot be read: {}: {error}", file.display());
+    Credentials::from_file(file.clone())
+        .map_err(|error| Error::Value { key: "nats.credentials_file".to_owned(), why: why(error) })
 }
 
 /// A part of the shop that a process can run.
@@ -443,10 +452,12 @@ impl Typed {
             listen: socket("wire.listen", self.wire.listen)?,
             limits: self.wire.limits.over("wire.limits", base.wire.limits)?,
         };
-        let TypedNats { url, url_file, outlet, limits } = self.nats;
+        let TypedNats { url, url_file, credentials_file, outlet, feeds, limits } = self.nats;
         let nats = Nats {
             address: address("nats", url, url_file, engines.uses(Server::Nats))?,
+            credentials: credentials_file.map(credentials).transpose()?,
             outlet: outlet.over("nats.outlet", base.nats.outlet)?,
+            feeds: feeds::read(feeds)?,
             limits: limits.over("nats.limits", base.nats.limits)?,
         };
         let tokens = self.tokens.over("tokens", base.limits.tokens.clone())?;
@@ -520,6 +531,10 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
     shown.extend(config.wire.listen.map(|listen| ("wire.listen".to_owned(), text(listen.to_string()))));
     WireLimits::show("wire.limits", &config.wire.limits, &mut shown);
     shown.extend(config.nats.address.as_ref().map(|address| address.shown("nats")));
+    shown.extend(
+        config.nats.credentials.as_ref().map(|credentials| ("nats.credentials_file".to_owned(), credentials.shown())),
+    );
+    shown.extend(feeds::shown(&config.nats.feeds));
     NatsOutlet::show("nats.outlet", &config.nats.outlet, &mut shown);
     NatsLimits::show("nats.limits", &config.nats.limits, &mut shown);
     Relay::show("relay", &config.relay, &mut shown);

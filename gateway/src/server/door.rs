@@ -169,6 +169,14 @@ impl Door {
         }
     }
 
+    /// Whether a JSON request with this verb, path and token would be let in now.
+    ///
+    /// # Errors
+    /// What it would be refused with.
+    pub fn would_admit(&self, verb: &http::Method, path: &str, headers: &HeaderMap) -> Result<(), Status> {
+        self.admit(self.transcoder.grpc_path(verb, path)?, headers).map(drop)
+    }
+
     /// Answers a gRPC request.
     async fn call(&self, request: Request<Body>) -> Response<Body> {
         match self.admit(request.uri().path(), request.headers()) {
