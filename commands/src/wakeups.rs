@@ -62,6 +62,8 @@ impl AnnouncedLog {
     /// come while one is being told are told as one.
     async fn pass_on(&self, mut ear: Box<dyn Announcements>) -> bus::Error {
         let mut appended = self.appended.subscribe();
+        // What was appended before anybody listened, or while the bus was away, is told now.
+        appended.mark_changed();
         loop {
             tokio::select! {
                 heard = ear.next() => match heard {
@@ -71,7 +73,9 @@ impl AnnouncedLog {
                 // The sender is a field of this very value.
                 _ = appended.changed() => {
                     let position = *appended.borrow_and_update();
-                    if let Err(error) = self.bus.announce(position).await {
+                    if position > Position::START
+                        && let Err(error) = self.bus.announce(position).await
+                    {
                         return error;
                     }
                 }
@@ -179,7 +183,7 @@ mod tests {
             self.0.distance(from, to).await
         }
         async fn wait(&self, _after: Position) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         async fn load_snapshot(&self, name: &str, fold: u32) -> Result<Option<Snapshot>, Error> {
             self.0.load_snapshot(name, fold).await
@@ -203,6 +207,13 @@ mod tests {
     /// Does the work while the nodes announce and listen.
     async fn while_running<T>(nodes: &[&Arc<AnnouncedLog>], work: impl Future<Output = T>) -> T {
         let running = join_all(nodes.iter().map(|node| Arc::clone(node).run()));
+        let work = async {
+            // By then everybody listens: nothing of that waits for anything.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            work.await
+        };
         tokio::select! {
             _ = running => panic!("a node runs for ever"),
             done = timeout(PATIENCE, work) => done.expect("it is woken"),

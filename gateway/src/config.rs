@@ -18,8 +18,8 @@ use std::{
 use sandbox::Behaviour;
 
 pub use engines::{
-    Address, Bus, Credentials, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Outlet, Postgres, Sqlite, ViewEngine,
-    Wire,
+    Address, Bus, CertificateFiles, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Outlet, Postgres, Sqlite,
+    ViewEngine, Wire,
 };
 pub use feeds::Feed;
 pub use layers::{Layers, Setting};

@@ -18,6 +18,10 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    // Several were built in, because our clients each bring their own; the libraries want to be told which one to use.
+    if tokio_rustls::rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("the provider of cryptography was chosen already");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+#[path = "engines/feed.rs"]
+mod feed;
 #[path = "import/main.rs"]
 mod import;
 #[path = "races.rs"]
@@ -16,7 +18,12 @@ use gateway::config::Engines;
 use postgres::{Client, NoTls};
 use proto::v1::{self, OrderState};
 use serde_json::Value;
-use tests::{engines::Fleet, say, shop::TestShop, victim};
+use tests::{
+    engines::Fleet,
+    say,
+    shop::{TestShop, buyer},
+    victim,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_can_be_read_with_psql_and_nothing_of_it_lies_in_the_folder() {

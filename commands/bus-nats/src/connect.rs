@@ -26,7 +26,8 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Begins to connect. The server need not be there: it is looked for as long as this exists, and every call fails
+    /// Begins to connect. For `tls://` the process must have chosen its provider of cryptography
+    /// (`rustls::crypto::CryptoProvider::install_default`), or it is the only one that was built in. The server need not be there: it is looked for as long as this exists, and every call fails
     /// in its time until it is. [`Nats::check`] tells at once.
     ///
     /// # Errors
@@ -37,8 +38,12 @@ impl Nats {
         let servers: Result<Vec<ServerAddr>, _> = settings.servers.iter().map(|server| server.parse()).collect();
         let servers = servers.map_err(|error| refused(&error))?;
         let mut options = ConnectOptions::new();
-        if let Some(credentials) = &settings.credentials {
-            options = options.credentials(credentials).map_err(|error| refused(&error))?;
+        if let Some(file) = &settings.credentials_file {
+            let why = |error| Error::Settings(format!("{}: {error}", file.display()));
+            options = options.credentials_file(file).await.map_err(why)?;
+        }
+        if let Some(file) = &settings.root_certificate_file {
+            options = options.add_root_certificates(file.clone());
         }
         let options = options
             .name(format!("cartulary {}", settings.prefix))

@@ -1,6 +1,6 @@
 //! Where the server is and what is to be there, and every bound by name.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{Error, subject};
 
@@ -9,8 +9,10 @@ use crate::{Error, subject};
 pub struct Settings {
     /// One or more servers of one cluster, `nats://user:password@host:port` or `tls://…`.
     pub servers: Vec<String>,
-    /// The contents of a `.creds` file, if the servers want one.
-    pub credentials: Option<String>,
+    /// The `.creds` file, if the servers want one.
+    pub credentials_file: Option<PathBuf>,
+    /// Who vouches for the servers, beside those whom the system trusts (PEM); matters for `tls://`.
+    pub root_certificate_file: Option<PathBuf>,
     /// The first word of every subject and stream: shops with different words share a server.
     pub prefix: String,
     /// Copies of every message in a cluster: 1, 3 or 5.
@@ -28,7 +30,8 @@ impl Settings {
     pub fn new(server: &str) -> Self {
         Self {
             servers: vec![server.to_owned()],
-            credentials: None,
+            credentials_file: None,
+            root_certificate_file: None,
             prefix: "shop".to_owned(),
             replicas: 1,
             keeps: None,

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, and runs what it kills as a task"
 )]
 
+#[path = "fanout/encrypted.rs"]
+mod encrypted;
 #[path = "fanout/example.rs"]
 mod example;
 #[path = "fanout/feeds.rs"]

@@ -4,7 +4,7 @@
 //! BatchAppend, Delete, Tombstone), `ServerFeatures` and `Gossip`. Persistent subscriptions, projections,
 //! users and access lists are not here: their methods answer `UNIMPLEMENTED`.
 //!
-//! - [`serve()`] runs it on a stream of connections, plain or TLS: that is the listener's matter.
+//! - [`serve()`] runs it on a stream of connections, plain ([`tcp()`]) or TLS on top ([`tls()`]).
 //! - [`Access`] says who may do what; [`Mode::Shop`] keeps the shop's own streams read-only to foreigners, who append
 //!   to `x-…` streams only; [`Mode::Store`] is a bare log without restrictions.
 //! - What a foreigner sends comes back byte for byte, JSON or not (see [`mod@envelope`]); commit and prepare position
@@ -35,11 +35,13 @@ mod serve;
 mod state;
 mod streams;
 mod tcp;
+mod tls;
 
 pub use access::{Access, Mode, Open, Right};
 pub use limits::Limits;
 pub use serve::{Error, Server, serve};
 pub use tcp::{Prompt, tcp};
+pub use tls::{Certificate, CertificateError, tls};
 
 /// The protocol's messages and services, as generated.
 mod wire {

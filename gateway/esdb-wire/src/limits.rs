@@ -59,6 +59,10 @@ pub struct Limits {
     pub connection_window_bytes: u32,
     /// Resets of its own calls that a client may have pending: a flood of them closes the connection.
     pub pending_resets_max: usize,
+    /// Handshakes of TLS at once.
+    pub handshakes_max: usize,
+    /// How long one may take.
+    pub handshake_max: Duration,
     /// How long calls may go on after shutdown was asked for.
     pub drain: Duration,
 }
@@ -95,6 +99,8 @@ impl Default for Limits {
             stream_window_bytes: MIB as u32,
             connection_window_bytes: 4 * MIB as u32,
             pending_resets_max: 100,
+            handshakes_max: 256,
+            handshake_max: Duration::from_secs(10),
             drain: Duration::from_secs(10),
         }
     }

@@ -57,8 +57,7 @@ pub enum Error {
 /// Serves the connections that `listener` yields, until `shutdown` is ready; then subscriptions end with `UNAVAILABLE`,
 /// and what is being written may go on for [`Limits::drain`].
 ///
-/// A connection is anything that reads and writes bytes: accept TCP (set `nodelay`: answers are small), or TLS with
-/// ALPN `h2`, as the place demands.
+/// A connection is anything that reads and writes bytes: [`crate::tcp()`], or [`crate::tls()`] on top of it.
 ///
 /// # Errors
 /// [`Error`] when the transport fails.

@@ -5,19 +5,30 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use esdb_wire::{Mode, Right, Server};
+use esdb_wire::{Certificate, CertificateError, Mode, Right, Server};
 use ports::{clock::Clock, store::EventStore};
 use proto::v1::Role;
 use tokio::net::TcpListener;
 
-use crate::{auth::Verifier, config::Wire};
+use crate::{
+    auth::Verifier,
+    config::{CertificateFiles, Wire},
+};
 
 /// Why the protocol is not served.
 #[derive(Debug, thiserror::Error)]
-#[error("the EventStoreDB protocol cannot be served on {addr}")]
-pub struct Error {
-    addr: SocketAddr,
-    source: std::io::Error,
+pub enum Error {
+    /// Its address is taken, or not ours.
+    #[error("the EventStoreDB protocol cannot be served on {addr}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Its certificate cannot be used.
+    #[error("the EventStoreDB protocol cannot be served: wire.certificate_file or wire.key_file cannot be used")]
+    Certificate(#[from] CertificateError),
 }
 
 /// A listener with everything that it serves.
@@ -25,6 +36,7 @@ pub struct Serving {
     /// Where it listens.
     pub addr: SocketAddr,
     listener: TcpListener,
+    certificate: Option<Certificate>,
     server: Server,
 }
 
@@ -32,7 +44,7 @@ impl Serving {
     /// Takes the address, if the configuration names one.
     ///
     /// # Errors
-    /// [`Error`] when it is taken.
+    /// [`Error`] when it is taken, or the certificate cannot be used.
     pub async fn open(
         wire: &Wire,
         mode: Mode,
@@ -41,13 +53,15 @@ impl Serving {
         clock: Arc<dyn Clock>,
     ) -> Result<Option<Self>, Error> {
         let Some(wanted) = wire.listen else { return Ok(None) };
-        let refused = |source| Error { addr: wanted, source };
+        let read = |files: &CertificateFiles| Certificate::from_files(&files.chain, &files.key);
+        let certificate = wire.certificate.as_ref().map(read).transpose()?;
+        let refused = |source| Error::Listen { addr: wanted, source };
         let listener = TcpListener::bind(wanted).await.map_err(refused)?;
         let addr = listener.local_addr().map_err(refused)?;
         let access = move |_user: &str, password: &str| right(mode, &verifier, password);
         let (access, advertised) = (Arc::new(access), (addr.ip().to_string(), addr.port()));
         let server = Server { store, mode, access, clock, advertised, limits: wire.limits.clone() };
-        Ok(Some(Self { addr, listener, server }))
+        Ok(Some(Self { addr, listener, certificate, server }))
     }
 
     /// Serves until told to end.
@@ -55,7 +69,25 @@ impl Serving {
     /// # Errors
     /// [`esdb_wire::Error`] when the transport fails.
     pub async fn run(self, end: impl Future<Output = ()> + Send) -> Result<(), esdb_wire::Error> {
-        esdb_wire::serve(esdb_wire::tcp(self.listener), self.server, end).await
+        let Self { listener, certificate, server, .. } = self;
+        let connections = esdb_wire::tcp(listener);
+        match certificate {
+            None => Box::pin(esdb_wire::serve(connections, server, end)).await,
+            Some(certificate) => {
+                let connections = esdb_wire::tls(connections, &certificate, &server.limits);
+                Box::pin(esdb_wire::serve(connections, server, end)).await
+            }
+        }
+    }
+
+    /// What a client is told to reach it, with a token in place of the words for it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let addr = self.addr;
+        match self.certificate {
+            None => format!("esdb://token:<a token>@{addr}?tls=false"),
+            Some(_) => format!("esdb://token:<a token>@{addr}"),
+        }
     }
 }
 

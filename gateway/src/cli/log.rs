@@ -94,13 +94,13 @@ async fn serve(args: Serve) -> Result<(), Error> {
     let log = engines::log(&config, &clock).await?;
     let signer = Signer::load_or_generate(&config.signing_key())?;
     let verifier = Verifier::new(vec![signer.public()], config.limits.tokens.clone(), Arc::clone(&clock));
-    let wire = Wire { listen: Some(args.listen), limits: config.wire.limits };
+    let wire = Wire { listen: Some(args.listen), ..config.wire };
     let Some(serving) = Serving::open(&wire, Mode::Store, log, verifier, clock).await? else { return Ok(()) };
     let (addr, mut out) = (serving.addr, std::io::stdout());
     if args.json {
         writeln!(out, "{}", serde_json::json!({ "listening": addr.to_string(), "protocols": ["eventstoredb"] }))?;
     } else {
-        writeln!(out, "listening on {addr}: esdb://token:<a token>@{addr}?tls=false")?;
+        writeln!(out, "listening on {addr}: {}", serving.url())?;
     }
     let end = async move {
         tokio::select! {

@@ -159,8 +159,19 @@ impl EventStoreDb {
 pub struct Wire {
     /// Where to listen, if it is served at all; port 0 takes any free one.
     pub listen: Option<SocketAddr>,
+    /// What encrypts it; without, it is plain.
+    pub certificate: Option<CertificateFiles>,
     /// Its bounds.
     pub limits: esdb_wire::Limits,
+}
+
+/// How a server proves who it is, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain, the server's own certificate first.
+    pub chain: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// A NATS server.
@@ -168,37 +179,16 @@ pub struct Wire {
 pub struct Nats {
     /// How to reach it: one server, or several of one cluster with commas between.
     pub address: Option<Address>,
-    /// Who may use it: the text of a credentials file, as `nsc` writes it.
-    pub credentials: Option<Credentials>,
+    /// What proves to it who we are, if it wants that: a credentials file, as `nsc` writes it.
+    pub credentials_file: Option<PathBuf>,
+    /// Who vouches for it, beside those whom the system trusts.
+    pub root_certificate_file: Option<PathBuf>,
     /// What is to be there.
     pub outlet: Outlet,
     /// What partners publish, by the feed's name.
     pub feeds: BTreeMap<String, Feed>,
     /// The bounds of what is asked of it.
     pub limits: bus_nats::Limits,
-}
-
-/// A secret and the file that it is from; only the file is ever shown.
-#[derive(Clone)]
-pub struct Credentials {
-    text: String,
-    file: PathBuf,
-}
-
-impl Credentials {
-    pub(super) fn from_file(file: PathBuf) -> io::Result<Self> {
-        Ok(Self { text: fs::read_to_string(&file)?, file })
-    }
-
-    pub(super) fn shown(&self) -> Value {
-        Value::String(self.file.display().to_string())
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({})", self.file.display())
-    }
 }
 
 /// What is to be at a NATS server.
@@ -228,8 +218,9 @@ impl Nats {
         let Outlet { prefix, replicas, keeps, bytes_max } = self.outlet.clone();
         let servers = self.address.iter().flat_map(|address| address.url().split(','));
         let servers = servers.map(|server| server.trim().to_owned()).collect();
-        let credentials = self.credentials.as_ref().map(|credentials| credentials.text.clone());
-        bus_nats::Settings { servers, credentials, prefix, replicas, keeps, bytes_max }
+        let (credentials_file, root_certificate_file) =
+            (self.credentials_file.clone(), self.root_certificate_file.clone());
+        bus_nats::Settings { servers, credentials_file, root_certificate_file, prefix, replicas, keeps, bytes_max }
     }
 }
 

@@ -11,8 +11,8 @@ use toml::Value;
 use super::{
     Config, Error,
     engines::{
-        Address, Bus, Credentials, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Outlet, Postgres, Server, Sqlite,
-        ViewEngine, Wire,
+        Address, Bus, CertificateFiles, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Outlet, Postgres, Server,
+        Sqlite, ViewEngine, Wire,
     },
     feeds::{self, TypedFeed},
     kinds::*,
@@ -240,6 +240,8 @@ section! { WireLimits as esdb_wire::Limits {
     stream_window_bytes: Count32,
     connection_window_bytes: Count32,
     pending_resets_max: Count,
+    handshakes_max: Count,
+    handshake_max: Span,
     drain: Span,
 } }
 
@@ -312,6 +314,7 @@ struct TypedNats {
     url: Option<String>,
     url_file: Option<PathBuf>,
     credentials_file: Option<PathBuf>,
+    root_certificate_file: Option<PathBuf>,
     outlet: NatsOutlet,
     feeds: BTreeMap<String, TypedFeed>,
     limits: NatsLimits,
@@ -331,6 +334,8 @@ struct TypedEventStoreDb {
 #[serde(deny_unknown_fields, default)]
 struct TypedWire {
     listen: Option<String>,
+    certificate_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
     limits: WireLimits,
 }
 
@@ -378,12 +383,6 @@ fn address(
         (None, Some(wanted)) => refuse("url", format!("(or {server}.url_file) must be set: {wanted} is {server}")),
         _ => Ok(address),
     }
-}
-
-fn credentials(file: PathBuf) -> Result<Credentials, Error> {
-    let why = |error| format!("cannot be read: {}: {error}", file.display());
-    Credentials::from_file(file.clone())
-        .map_err(|error| Error::Value { key: "nats.credentials_file".to_owned(), why: why(error) })
 }
 
 /// A part of the shop that a process can run.
@@ -450,12 +449,19 @@ impl Typed {
         };
         let wire = Wire {
             listen: socket("wire.listen", self.wire.listen)?,
+            certificate: match (self.wire.certificate_file, self.wire.key_file) {
+                (None, None) => None,
+                (Some(chain), Some(key)) => Some(CertificateFiles { chain, key }),
+                (Some(_), None) => return Err(refuse("wire.key_file", "must be set: wire.certificate_file is")),
+                (None, Some(_)) => return Err(refuse("wire.certificate_file", "must be set: wire.key_file is")),
+            },
             limits: self.wire.limits.over("wire.limits", base.wire.limits)?,
         };
-        let TypedNats { url, url_file, credentials_file, outlet, feeds, limits } = self.nats;
+        let TypedNats { url, url_file, credentials_file, root_certificate_file, outlet, feeds, limits } = self.nats;
         let nats = Nats {
             address: address("nats", url, url_file, engines.uses(Server::Nats))?,
-            credentials: credentials_file.map(credentials).transpose()?,
+            credentials_file,
+            root_certificate_file,
             outlet: outlet.over("nats.outlet", base.nats.outlet)?,
             feeds: feeds::read(feeds)?,
             limits: limits.over("nats.limits", base.nats.limits)?,
@@ -529,10 +535,20 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
     shown.extend(config.eventstoredb.address.as_ref().map(|address| address.shown("eventstoredb")));
     EventStoreDbLog::show("eventstoredb.limits", &config.eventstoredb.limits, &mut shown);
     shown.extend(config.wire.listen.map(|listen| ("wire.listen".to_owned(), text(listen.to_string()))));
+    shown.extend(config.wire.certificate.iter().flat_map(|CertificateFiles { chain, key }| {
+        [("wire.certificate_file", chain), ("wire.key_file", key)]
+            .map(|(setting, file)| (setting.to_owned(), text(file.display().to_string())))
+    }));
     WireLimits::show("wire.limits", &config.wire.limits, &mut shown);
     shown.extend(config.nats.address.as_ref().map(|address| address.shown("nats")));
+    let files = [
+        ("credentials_file", &config.nats.credentials_file),
+        ("root_certificate_file", &config.nats.root_certificate_file),
+    ];
     shown.extend(
-        config.nats.credentials.as_ref().map(|credentials| ("nats.credentials_file".to_owned(), credentials.shown())),
+        files
+            .into_iter()
+            .filter_map(|(name, file)| Some((format!("nats.{name}"), text(file.as_ref()?.display().to_string())))),
     );
     shown.extend(feeds::shown(&config.nats.feeds));
     NatsOutlet::show("nats.outlet", &config.nats.outlet, &mut shown);

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use commands::relay::Report;
+use commands::{relay::Report, wakeups::AnnouncedLog};
 use ports::{
     bus::{Announcements, Bus, Error, Message, Page, Published, Tail},
-    store::Position,
+    store::{EventStore, Position},
 };
 use tokio::time::{sleep, timeout};
 
@@ -197,11 +197,13 @@ async fn a_stranger_among_the_events_is_told_of_and_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn other_nodes_hear_what_went_out() {
+async fn other_nodes_hear_what_is_appended() {
     let Some(mut server) = server() else { return };
     let mut log = Log::new(5);
-    let (here, there) = (connect(&server).await.bus(), connect(&server).await.bus());
-    let mut relay = log.relay(Arc::clone(&here)).await;
+    let announced = Arc::new(AnnouncedLog::new(Arc::clone(&log.store), connect(&server).await.bus()));
+    log.store = Arc::clone(&announced) as Arc<dyn EventStore>;
+    let running = tokio::spawn(announced.run());
+    let there = connect(&server).await.bus();
     there.tail().await.unwrap();
     let mut ear = there.listen().await.unwrap();
     // Once more after the connection was lost: an ear hears again by itself.
@@ -209,7 +211,6 @@ async fn other_nodes_hear_what_went_out() {
         let heard = async {
             loop {
                 log.append(10).await;
-                log.drain(&mut relay).await;
                 if let Ok(position) = timeout(Duration::from_millis(500), ear.next()).await {
                     return position.unwrap();
                 }
@@ -219,4 +220,5 @@ async fn other_nodes_hear_what_went_out() {
         assert!(heard > Position::START && heard <= log.store.head().await.unwrap());
         server.restart(true).unwrap();
     }
+    running.abort();
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use esdb_wire::{Mode, Open, Server, serve, tcp};
+use esdb_wire::{Certificate, Mode, Open, Server, serve, tcp, tls};
 use ports::{
     memory::{ManualClock, MemoryStore},
     store::EventStore,
@@ -55,6 +55,16 @@ impl Running {
 
     /// The same, but for what `change` changes.
     pub async fn start_as(log: Log, port: u16, change: impl FnOnce(&mut Server)) -> Self {
+        Self::start_with(log, port, None, change).await
+    }
+
+    /// The same, encrypted if there is a certificate.
+    pub async fn start_with(
+        log: Log,
+        port: u16,
+        certificate: Option<Certificate>,
+        change: impl FnOnce(&mut Server),
+    ) -> Self {
         let listener = listen(port).await;
         let port = listener.local_addr().unwrap().port();
         let mut server = Server {
@@ -68,7 +78,11 @@ impl Running {
         change(&mut server);
         let (stop, stopped) = oneshot::channel();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(tcp(listener), server, async { drop(stopped.await) }));
+        let (listener, end) = (tcp(listener), async { drop(stopped.await) });
+        match certificate {
+            None => serving.spawn(serve(listener, server, end)),
+            Some(certificate) => serving.spawn(serve(tls(listener, &certificate, &server.limits), server, end)),
+        };
         Self { log, port, stop, serving }
     }
 
