@@ -12,10 +12,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The variable that says what is logged, e.g. `info,gateway=debug`.
 const LOG: &str = "CARTULARY_LOG";
+/// What is logged otherwise. What a lost connection means is said once by whoever needed it; the clients beneath would say it
+/// again for each connection and each try.
+const LOGGED: &str = "info,deadpool.postgres=error,kurrentdb=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env(LOG).unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     // Several were built in, because our clients each bring their own; the libraries want to be told which one to use.
