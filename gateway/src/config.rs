@@ -8,6 +8,7 @@ mod engines;
 mod feeds;
 mod kinds;
 mod layers;
+mod sections;
 mod typed;
 
 use std::{

@@ -21,7 +21,7 @@ use serde_json::Value;
 use tests::{
     engines::Fleet,
     say,
-    shop::{TestShop, buyer},
+    shop::TestShop,
     victim,
 };
 

@@ -75,8 +75,8 @@ fn wanted(names: &[String]) -> Result<Vec<Box<dyn AnyView>>, Error> {
     if let Some(stranger) = names.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(Error::Usage(format!("there is no view {stranger}; there are {}", known.join(", "))));
     }
-    let is_wanted = |view: &Box<dyn AnyView>| names.is_empty() || names.iter().any(|name| name == view.name());
-    Ok(all.into_iter().filter(is_wanted).collect())
+    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    Ok(all.into_iter().filter(|view| is_wanted(view.name())).collect())
 }
 
 /// How many events it came through, and where the view stands.
