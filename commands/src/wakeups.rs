@@ -14,6 +14,8 @@ use ports::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::outage::Outage;
+
 /// The first wait after a bus did not listen; it doubles each time.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 /// The longest such wait, and so the longest that a healed bus wakes nobody.
@@ -40,21 +42,20 @@ impl AnnouncedLog {
 
     /// Announces and listens for ever; failures are waited out, longer each time.
     pub async fn run(self: Arc<Self>) {
-        let mut failures = 0_u32;
+        let outage = Outage::new("nodes cannot wake each other through the bus");
+        let mut wait = RETRY_MIN;
         loop {
             let error = match self.bus.listen().await {
                 Ok(ear) => {
-                    failures = 0;
+                    outage.worked();
+                    wait = RETRY_MIN;
                     self.pass_on(ear).await
                 }
                 Err(error) => error,
             };
-            let wait = RETRY_MIN.saturating_mul(1 << failures.min(16)).min(RETRY_MAX);
-            if failures == 0 {
-                tracing::warn!(%error, "nodes cannot wake each other through the bus; trying again");
-            }
-            failures = failures.saturating_add(1);
+            outage.failed(&error);
             tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY_MAX);
         }
     }
 

@@ -18,12 +18,7 @@ use gateway::config::Engines;
 use postgres::{Client, NoTls};
 use proto::v1::{self, OrderState};
 use serde_json::Value;
-use tests::{
-    engines::Fleet,
-    say,
-    shop::TestShop,
-    victim,
-};
+use tests::{engines::Fleet, say, shop::TestShop, victim};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_can_be_read_with_psql_and_nothing_of_it_lies_in_the_folder() {

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bus_nats::{Inlet, Nats};
+use commands::outage::Outage;
 use domain::ids::RequestId;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -90,15 +91,12 @@ pub(super) fn open(
 impl Served {
     /// Takes messages for ever; failures are waited out.
     pub(super) async fn run(mut self) {
-        let mut failing = false;
+        let outage = Outage::new("a partner's feed cannot be taken");
         loop {
             match self.inlet.step(&self.counter).await {
-                Ok(_) => failing = false,
+                Ok(_) => outage.worked(),
                 Err(error) => {
-                    if !failing {
-                        tracing::warn!(%error, "a feed cannot be taken; trying again");
-                    }
-                    failing = true;
+                    outage.failed(&error);
                     tokio::time::sleep(AGAIN_AFTER).await;
                 }
             }
