@@ -78,7 +78,7 @@ async fn a_shop_sells_on_a_log_that_is_served_by_the_protocol_and_remembers() {
     let signer = Signer::load_or_generate(&config.signing_key()).expect("a key");
     let verifier = Verifier::new(vec![signer.public()], config.limits.tokens.clone(), Arc::clone(&clock));
     let log = engines::log(&config, &clock).await.expect("a log");
-    let wire = Wire { listen: Some(ANYWHERE), limits: config.wire.limits.clone() };
+    let wire = Wire { listen: Some(ANYWHERE), ..config.wire.clone() };
     let serving = Serving::open(&wire, esdb_wire::Mode::Store, Arc::clone(&log), verifier, clock).await;
     let serving = serving.expect("a listener").expect("it is served");
     let (addr, (end, ended)) = (serving.addr, oneshot::channel::<()>());
