@@ -136,12 +136,34 @@ pub fn runtime() -> Runtime {
 
 /// Puts a load on a shop.
 pub fn run<W: Work>(shop: &Server, load: Load, work: &W) -> Measured {
+    run_at(&[shop], load, work)
+}
+
+/// Puts a load on several shops, the same number of callers on each.
+pub fn run_at<W: Work>(shops: &[&Server], load: Load, work: &W) -> Measured {
+    drive(load, &async |thread| callers(shops, W::ROLE, thread, load).await, &async |caller: &mut Caller, n| {
+        work.call(caller, n).await
+    })
+}
+
+/// Opens each thread's callers and lets each ask, again and again.
+pub fn drive<C>(
+    load: Load,
+    open: &(impl AsyncFn(usize) -> Vec<C> + Sync),
+    ask: &(impl AsyncFn(&mut C, u64) -> Result<(), Status> + Sync),
+) -> Measured {
     let (next, ready) = (AtomicU64::new(0), Barrier::new(load.threads));
     let parts: Vec<Measured> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..load.threads)
             .map(|thread| {
                 let (next, ready) = (&next, &ready);
-                scope.spawn(move || runtime().block_on(run_thread(shop, load, work, thread, next, ready)))
+                scope.spawn(move || {
+                    runtime().block_on(async {
+                        let callers = open(thread).await;
+                        ready.wait();
+                        drive_thread(callers, load, ask, next).await
+                    })
+                })
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().expect("a caller does not panic")).collect()
@@ -151,16 +173,12 @@ pub fn run<W: Work>(shop: &Server, load: Load, work: &W) -> Measured {
     measured
 }
 
-async fn run_thread<W: Work>(
-    shop: &Server,
+async fn drive_thread<C>(
+    callers: Vec<C>,
     load: Load,
-    work: &W,
-    thread: usize,
+    ask: &impl AsyncFn(&mut C, u64) -> Result<(), Status>,
     next: &AtomicU64,
-    ready: &Barrier,
 ) -> Measured {
-    let callers = callers(shop, W::ROLE, thread, load).await;
-    ready.wait();
     let from = Instant::now() + load.warm_up;
     let until = from + load.time;
     let measured = RefCell::new(Measured::nothing());
@@ -171,7 +189,7 @@ async fn run_thread<W: Work>(
             if sent >= until || n >= load.requests_max {
                 return;
             }
-            let answer = work.call(&mut caller, n).await;
+            let answer = ask(&mut caller, n).await;
             let done = Instant::now();
             let mut measured = measured.borrow_mut();
             measured.total += u64::from(answer.is_ok());
@@ -192,9 +210,15 @@ async fn run_thread<W: Work>(
     measured.into_inner()
 }
 
-/// The callers of one thread: each a member of their own, over few connections.
-async fn callers(shop: &Server, role: Role, thread: usize, load: Load) -> Vec<Caller> {
-    let channels = join_all((0..CONNECTIONS).map(|_| caller::connect(shop.addr))).await;
-    let mine = (0..load.callers).filter(|n| n % load.threads == thread);
-    mine.enumerate().map(|(at, n)| Caller::new(&channels[at % CONNECTIONS], &shop.token(role, n as u64))).collect()
+/// The numbers of one thread's callers.
+pub fn mine(load: Load, thread: usize) -> impl Iterator<Item = usize> {
+    (0..load.callers).filter(move |n| n % load.threads == thread)
+}
+
+/// The callers of one thread: each a member of their own, over few connections to each shop.
+async fn callers(shops: &[&Server], role: Role, thread: usize, load: Load) -> Vec<Caller> {
+    let connections = shops.iter().flat_map(|shop| [shop; CONNECTIONS]);
+    let channels = join_all(connections.map(async |shop| (shop, caller::connect(shop.addr).await))).await;
+    let callers = mine(load, thread).zip(channels.iter().cycle());
+    callers.map(|(n, (shop, channel))| Caller::new(channel, &shop.token(role, n as u64))).collect()
 }

@@ -1,15 +1,20 @@
 //! The benchmarks: each measures the shop beside its ceiling and its best peer in one run, and prints the ratios.
 //!
 //! The shop is a process of its own (this program, run a second time; see [`server`]) on a new folder with the
-//! embedded engines; the callers are threads of this one and come over loopback, with real HTTP/2 and real tokens.
+//! embedded engines, unless a benchmark names others; the callers are threads of this one and come over loopback, with
+//! real HTTP/2 and real tokens.
 //! A figure without its machine means nothing, so every report begins with it. A benchmark is never a test: it
 //! prints whether a goal is met and ends well either way, and fails only when it could not measure what it says.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a measurement that cannot go on has failed")]
 
+mod again;
+mod bare_log;
 mod caller;
 mod desk;
 mod echo;
+mod esdb;
+mod fan_out;
 mod flood;
 mod goods;
 mod hot;
@@ -20,9 +25,14 @@ mod memory;
 mod order;
 mod overload;
 mod postgres;
+mod protocol;
 mod redis;
+mod relay;
 mod report;
 mod server;
+mod shop_postgres;
+mod uma;
+mod views_postgres;
 mod wire;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
@@ -51,13 +61,38 @@ enum Name {
     Overload,
     /// Bytes per claim, per open order, per event.
     Memory,
+    /// Orders of a shop on PostgreSQL, beside PostgreSQL alone.
+    OrderPostgres,
+    /// 256 buyers on one coupon of a shop on PostgreSQL, beside PostgreSQL alone; then of two shop processes.
+    HotCouponPostgres,
+    /// Folding a log into views on PostgreSQL, beside COPY of what comes out.
+    ViewsPostgres,
+    /// Publishing a log to NATS, beside a bare publisher.
+    Relay,
+    /// From an acknowledged order to a subscriber of NATS, at 1,000 orders a second.
+    FanOut,
+    /// A bare log over the EventStoreDB protocol, beside UmaDB.
+    Protocol,
     /// All of them.
     All,
 }
 
 impl Name {
-    const EACH: [Self; 7] =
-        [Self::Echo, Self::Order, Self::HotSku, Self::HotCoupon, Self::Lifecycle, Self::Overload, Self::Memory];
+    const EACH: [Self; 13] = [
+        Self::Echo,
+        Self::Order,
+        Self::HotSku,
+        Self::HotCoupon,
+        Self::Lifecycle,
+        Self::Overload,
+        Self::Memory,
+        Self::OrderPostgres,
+        Self::HotCouponPostgres,
+        Self::ViewsPostgres,
+        Self::Relay,
+        Self::FanOut,
+        Self::Protocol,
+    ];
 
     fn measure(self, settings: &Settings) -> Report {
         match self {
@@ -68,6 +103,12 @@ impl Name {
             Self::Lifecycle => lifecycle::measure(settings),
             Self::Overload => overload::measure(settings),
             Self::Memory | Self::All => memory::measure(settings),
+            Self::OrderPostgres => shop_postgres::order(settings),
+            Self::HotCouponPostgres => shop_postgres::coupon(settings),
+            Self::ViewsPostgres => views_postgres::measure(settings),
+            Self::Relay => relay::measure(settings),
+            Self::FanOut => fan_out::measure(settings),
+            Self::Protocol => protocol::measure(settings),
         }
     }
 }
@@ -110,11 +151,13 @@ struct Settings {
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs the program: the benchmarks, or (under the hidden name `serve`) the shop that they measure.
+/// Runs the program: the benchmarks, or (under the hidden names) the shop or the log that they measure.
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    if args.get(1).is_some_and(|arg| arg == server::SERVE) {
-        return server::serve(&args[2..]);
+    match args.get(1).and_then(|name| name.to_str()) {
+        Some(server::SERVE) => return server::serve(&args[2..]),
+        Some(bare_log::SERVE) => return bare_log::serve(&args[2..]),
+        _ => {}
     }
     let args = Args::parse_from(args);
     let time = Duration::from_secs(args.seconds.max(1));

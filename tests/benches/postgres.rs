@@ -16,7 +16,7 @@ use super::{Settings, machine, report::Report};
 /// With how many connections each shape is measured.
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
 /// More memory and more room for the log than the defaults, so that no checkpoint falls into a measurement.
-const SETTINGS: [&str; 5] =
+pub const SETTINGS: [&str; 5] =
     ["fsync=on", "synchronous_commit=on", "shared_buffers=512MB", "max_wal_size=16GB", "checkpoint_timeout=1h"];
 
 /// The tables, and each shape a second time as one function.
@@ -98,19 +98,23 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Measures shapes, each at its best number of connections.
+    /// Measures shapes on a server for them alone, each at its best number of connections.
     pub fn measure(settings: &Settings, skus: u64, shapes: [Shape; 2], report: &mut Report) -> [Option<f64>; 2] {
-        let server = match Self::start(&settings.folder, skus) {
-            Ok(server) => server,
-            Err(why) => {
-                report.not_run("PostgreSQL", &why);
-                return [None; 2];
-            }
-        };
+        let Some(peer) = Self::start(settings, skus, report) else { return [None; 2] };
+        peer.shapes(settings, skus, shapes, report)
+    }
+
+    /// Measures shapes, each at its best number of connections.
+    pub fn shapes(&self, settings: &Settings, skus: u64, shapes: [Shape; 2], report: &mut Report) -> [Option<f64>; 2] {
         shapes.map(|shape| {
-            let best = server.best(settings, skus, shape, report);
+            let best = self.best(settings, skus, shape, report);
             best.map_err(|why| report.not_run(shape.name(), &why)).ok()
         })
+    }
+
+    /// A new database of the same server.
+    pub fn database(&self) -> String {
+        self.server.fresh_database().expect("a database")
     }
 
     fn best(&self, settings: &Settings, skus: u64, shape: Shape, report: &mut Report) -> Result<f64, String> {
@@ -144,7 +148,12 @@ impl Peer {
         rate.ok_or_else(|| format!("pgbench: no rate in {said:?}"))
     }
 
-    fn start(place: &Path, skus: u64) -> Result<Self, String> {
+    /// Starts a server and fills the shelves, or says in the report why there is none.
+    pub fn start(settings: &Settings, skus: u64, report: &mut Report) -> Option<Self> {
+        Self::filled(&settings.folder, skus).map_err(|why| report.not_run("PostgreSQL", &why)).ok()
+    }
+
+    fn filled(place: &Path, skus: u64) -> Result<Self, String> {
         let options = Options { durable: true, own: true, settings: &SETTINGS, place: Some(place) };
         let server = Postgres::start(options).map_err(|why| why.to_string())?;
         let folder = TempDir::with_prefix_in("pgbench-", place).map_err(|error| error.to_string())?;

@@ -2,17 +2,9 @@
 //!
 //! The process is this program, run a second time: what `cartulary serve` starts, and one thing more. For every line
 //! on its standard input it prints one line of figures that no client can see: where the log ends, where the
-//! views stand, and what the desks have done. When its input ends, so does the shop, whatever has become of us.
+//! views stand, and what the desks have done.
 
-use std::{
-    ffi::OsString,
-    fs,
-    io::{BufRead as _, BufReader, Write as _},
-    net::SocketAddr,
-    path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio},
-    time::Duration,
-};
+use std::{ffi::OsString, fs, net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 
 use gateway::{
     app::{App, Running},
@@ -26,7 +18,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::caller::member;
+use super::{
+    again::{Again, listening, say},
+    caller::member,
+};
 
 /// The hidden name under which this program is the shop.
 pub const SERVE: &str = "serve";
@@ -49,6 +44,8 @@ pub enum Parts {
     Door,
     /// Those and the process runner.
     Processes,
+    /// The door, the desks and the relay.
+    Relay,
     /// Views as well.
     All,
 }
@@ -58,6 +55,7 @@ impl Parts {
         match self {
             Self::Door => "roles=[\"gateway\"]",
             Self::Processes => "roles=[\"gateway\", \"processes\"]",
+            Self::Relay => "roles=[\"gateway\", \"relay\"]",
             Self::All => "roles=[\"gateway\", \"projections\", \"processes\"]",
         }
     }
@@ -84,18 +82,12 @@ pub fn serve(args: &[OsString]) -> ExitCode {
     let config = layers.and_then(Layers::validate).expect("valid settings");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let running = runtime.block_on(App::start(config)).expect("the shop opens");
-    say(&json!({ "listening": running.addr.to_string() }));
+    listening(running.addr);
     for _ in std::io::stdin().lines() {
         say(&runtime.block_on(figures(&running)));
     }
     runtime.block_on(running.shutdown());
     ExitCode::SUCCESS
-}
-
-fn say(line: &Value) {
-    let mut out = std::io::stdout().lock();
-    // Whoever asked may be gone; then standard input has ended too.
-    let _gone = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 async fn figures(running: &Running) -> Value {
@@ -162,12 +154,11 @@ impl Figures {
 
 /// A shop that is open.
 pub struct Server {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
+    process: Again,
     /// Where it listens.
     pub addr: SocketAddr,
     signer: Signer,
+    // After the process: fields are dropped in this order.
     folder: TempDir,
 }
 
@@ -175,17 +166,12 @@ impl Server {
     /// Opens a new shop somewhere under `place`; on one processor only, if it is named.
     pub fn start(place: &Path, parts: Parts, core: Option<usize>, settings: &[&str]) -> Self {
         let folder = TempDir::with_prefix_in("cartulary-", place).expect("a folder");
-        let program = std::env::current_exe().expect("this program");
-        let mut command = Command::new(program);
-        command.arg(SERVE).arg(format!("data={}", folder.path().display())).arg(parts.roles()).args(settings);
-        command.args(core.map(|core| format!("{CORE}{core}")));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("this program starts again");
-        let input = child.stdin.take();
-        let mut output = BufReader::new(child.stdout.take().expect("its output"));
-        let addr = line(&mut output)["listening"].as_str().and_then(|addr| addr.parse().ok());
+        let mut args = vec![format!("data={}", folder.path().display()), parts.roles().to_owned()];
+        args.extend(settings.iter().map(|setting| (*setting).to_owned()));
+        args.extend(core.map(|core| format!("{CORE}{core}")));
+        let process = Again::start(SERVE, args);
         let signer = Signer::load(&config::signing_key(folder.path())).expect("the shop's key");
-        Self { child, input, output, addr: addr.expect("an address"), signer, folder }
+        Self { addr: process.addr, process, signer, folder }
     }
 
     /// A token for the `n`-th member with a role.
@@ -196,9 +182,7 @@ impl Server {
 
     /// Looks behind the counter.
     pub fn figures(&mut self) -> Figures {
-        let input = self.input.as_mut().expect("the shop is open");
-        input.write_all(b"\n").and_then(|()| input.flush()).expect("the shop listens");
-        Figures(line(&mut self.output))
+        Figures(self.process.figures())
     }
 
     /// Waits until every view has folded all of the log.
@@ -227,7 +211,7 @@ impl Server {
 
     /// Bytes of memory that the shop has, and the most it ever had.
     pub fn memory(&self) -> (u64, u64) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a process");
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let kib = line.and_then(|line| line.trim_start_matches(':').trim().split(' ').next()?.parse::<u64>().ok());
@@ -237,25 +221,9 @@ impl Server {
     }
 
     /// Closes the shop and answers its folder.
-    pub fn stop(mut self) -> TempDir {
-        drop(self.input.take());
-        let ended = self.child.wait().expect("the shop ends");
-        assert!(ended.success(), "the shop ended with {ended}");
-        std::mem::replace(&mut self.folder, TempDir::new().expect("a folder"))
+    pub fn stop(self) -> TempDir {
+        let Self { process, folder, .. } = self;
+        process.stop();
+        folder
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The end of its input ends the shop; whoever is in haste does not wait for that.
-        drop(self.input.take());
-        let _dead = self.child.kill();
-        let _waited = self.child.wait();
-    }
-}
-
-fn line(output: &mut BufReader<ChildStdout>) -> Value {
-    let mut line = String::new();
-    output.read_line(&mut line).expect("a line of the shop");
-    serde_json::from_str(&line).expect("a line of JSON: the shop has said why above")
 }

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `CARTULARY_TEST_POSTGRES` | a PostgreSQL, `postgres://user:password@host:port`, whose user may create databases |
 //! | `CARTULARY_TEST_NATS` | a NATS server with JetStream, 2.12 or newer, `nats://host:port` |
+//! | `CARTULARY_UMADB_SERVER` | the program of UmaDB, which is started like any other |
 
 pub mod certificates;
 pub mod folder;
@@ -18,6 +19,7 @@ pub mod nats;
 pub mod postgres;
 pub mod process;
 pub mod python;
+pub mod umadb;
 
 pub use certificates::Authority;
 pub use folder::Folder;
