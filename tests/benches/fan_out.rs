@@ -42,8 +42,8 @@ const RATE: f64 = 1_000.0;
 const CONNECTIONS: usize = 4;
 /// How often orders are sent that are due.
 const TICK: Duration = Duration::from_millis(1);
-/// How long the relay may take to make its stream, and the last message to come.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the relay may take with what was before, and the last message to come.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often to look whether all is there.
 const LOOK: Duration = Duration::from_millis(20);
 /// The stream of the events, and what of it is listened to: what the answer to an order tells.
@@ -63,11 +63,12 @@ pub(super) fn measure(settings: &Settings) -> Report {
 
 fn behind_orders(settings: &Settings, server: &Nats, durable: bool, goal: Goal, report: &mut Report) {
     let url = format!("nats.url={}", server.url());
-    let shop = Server::start(&settings.folder, Parts::Relay, None, &["engines.bus=nats", &url]);
+    let mut shop = Server::start(&settings.folder, Parts::Relay, None, &["engines.bus=nats", &url]);
     goods::fill(&shop, settings, SKUS);
+    let before = shop.figures().head();
     let (wanted, ready) = (AtomicU64::new(u64::MAX), Barrier::new(2));
     let (placed, received) = std::thread::scope(|scope| {
-        let subscriber = scope.spawn(|| load::runtime().block_on(subscribe(server.url(), &ready, &wanted)));
+        let subscriber = scope.spawn(|| load::runtime().block_on(subscribe(server.url(), before, &ready, &wanted)));
         ready.wait();
         let placed = load::runtime().block_on(place(settings, &shop));
         wanted.store(placed.acknowledged.len() as u64, Ordering::Relaxed);
@@ -153,8 +154,8 @@ fn due(time: Duration) -> u64 {
     (time.as_secs_f64() * RATE) as u64
 }
 
-/// When each order's event was here, by the order's number.
-async fn subscribe(url: &str, ready: &Barrier, wanted: &AtomicU64) -> HashMap<String, Instant> {
+/// When each order's event was here, by the order's number. Begins when the events `before` them are out.
+async fn subscribe(url: &str, before: u64, ready: &Barrier, wanted: &AtomicU64) -> HashMap<String, Instant> {
     let client = async_nats::connect(url).await.expect("a connection");
     let config = OrderedConfig {
         deliver_subject: client.new_inbox(),
@@ -162,7 +163,7 @@ async fn subscribe(url: &str, ready: &Barrier, wanted: &AtomicU64) -> HashMap<St
         deliver_policy: DeliverPolicy::New,
         ..OrderedConfig::default()
     };
-    let consumer = stream(client).await.create_consumer(config).await.expect("a consumer");
+    let consumer = stream(client, before).await.create_consumer(config).await.expect("a consumer");
     let mut messages = consumer.messages().await.expect("messages");
     ready.wait();
     let (mut received, mut last) = (HashMap::new(), Instant::now());
@@ -177,14 +178,16 @@ async fn subscribe(url: &str, ready: &Barrier, wanted: &AtomicU64) -> HashMap<St
     received
 }
 
-/// The stream, as soon as the relay has made it.
-async fn stream(client: async_nats::Client) -> Stream {
+/// The stream, as soon as the relay has made it and put so many events into it.
+async fn stream(client: async_nats::Client, events: u64) -> Stream {
     let (context, begun) = (jetstream::new(client), Instant::now());
     loop {
-        match context.get_stream(STREAM).await {
-            Ok(stream) => return stream,
-            Err(why) => assert!(begun.elapsed() < PATIENCE, "the relay makes no stream: {why}"),
+        if let Ok(stream) = context.get_stream(STREAM).await
+            && stream.cached_info().state.messages >= events
+        {
+            return stream;
         }
+        assert!(begun.elapsed() < PATIENCE, "the relay does not put {events} events into {STREAM}");
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -66,6 +66,7 @@ fn claims(settings: &Settings, database: &str, processes: usize, report: &mut Re
     let before = done(&mut shops);
     let measured = load::run_at(&shops.iter().collect::<Vec<_>>(), Load::of(settings), &coupon);
     let what = format!("a claim of the hot coupon, {processes} process(es), {} callers", settings.callers);
+    assert!(measured.answered > 0, "a claim was never answered");
     // Against another process a command may be told to come again: that is no answer, and does not count as one.
     if !measured.refused.is_empty() {
         report.note(format!("{what}: also refused {:?}", measured.refused));
