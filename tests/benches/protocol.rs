@@ -121,6 +121,7 @@ fn rates<C: Client>(
         while begun.elapsed() < settings.time {
             read += client.read(READ_MAX).await.expect("a log that can be read");
         }
+        assert!(read > 0, "nothing was read");
         load::per_second(read, begun.elapsed())
     });
     report.rate(format!("{who}: events read, one client"), read, None);
