@@ -154,7 +154,8 @@ impl Peer {
     }
 
     fn filled(place: &Path, skus: u64) -> Result<Self, String> {
-        let options = Options { durable: true, own: true, settings: &SETTINGS, place: Some(place) };
+        let options =
+            Options { durable: true, own: true, settings: &SETTINGS, place: Some(place), ..Options::default() };
         let server = Postgres::start(options).map_err(|why| why.to_string())?;
         let folder = TempDir::with_prefix_in("pgbench-", place).map_err(|error| error.to_string())?;
         let stock =

@@ -48,7 +48,8 @@ const LOADED: [(&str, Fresh); 2] = [("the orders", || vec![view::<orders::Orders
 
 pub(super) fn measure(settings: &Settings) -> Report {
     let mut report = Report::new("views-postgres");
-    let options = Options { durable: true, own: true, settings: &SETTINGS, place: Some(&settings.folder) };
+    let options =
+        Options { durable: true, own: true, settings: &SETTINGS, place: Some(&settings.folder), ..Options::default() };
     let server = match Postgres::start(options) {
         Ok(server) => server,
         Err(why) => {
