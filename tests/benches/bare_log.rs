@@ -34,7 +34,7 @@ pub fn serve(args: &[OsString]) -> ExitCode {
         let log = engines::log(&config, &clock).await.expect("the log opens");
         let signer = Signer::load_or_generate(&config.signing_key()).expect("a key");
         let verifier = Verifier::new(vec![signer.public()], config.limits.tokens.clone(), Arc::clone(&clock));
-        let wire = Wire { listen: "127.0.0.1:0".parse().ok(), limits: config.wire.limits.clone() };
+        let wire = Wire { listen: "127.0.0.1:0".parse().ok(), ..config.wire.clone() };
         let serving = Serving::open(&wire, Mode::Store, log, verifier, clock).await;
         serving.expect("a free port").expect("an address to listen on")
     });
