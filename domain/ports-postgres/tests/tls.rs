@@ -1,7 +1,5 @@
 //! Encryption towards real servers: one with a certificate, one without TLS, and what each `sslmode` makes of them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{path::PathBuf, time::Duration};
 
 use ports_postgres::{Address, Server, Sessions};
