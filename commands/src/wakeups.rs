@@ -1,8 +1,7 @@
 //! Wake-ups between the nodes of a fleet: a log whose appends are announced on a bus, and whose readers hear them.
 //!
-//! An engine that tells its other processes of an append by itself needs none of this, but not every way to it lets
-//! that through: a pooler in front of PostgreSQL that hands each transaction to another connection drops `LISTEN`.
-//! Announcements are hints. Whoever waits is woken by the engine or by the bus, whichever is first, and bounds the wait.
+//! An engine need not tell its other processes of an append: on PostgreSQL they ask every few milliseconds, because
+//! its notifications would cost every commit a lock. Announcements are hints. Whoever waits is woken by the engine or by the bus, whichever is first, and bounds the wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -85,6 +84,19 @@ impl AnnouncedLog {
     }
 }
 
+impl AnnouncedLog {
+    /// Forgets what the log does not hold: anybody can announce anything, and must wake nobody more than once by it.
+    fn forget(&self, told: Position) {
+        self.heard.send_if_modified(|heard| {
+            let forgotten = *heard == told;
+            if forgotten {
+                *heard = Position::START;
+            }
+            forgotten
+        });
+    }
+}
+
 fn advance(shown: &watch::Sender<Position>, position: Position) {
     shown.send_if_modified(|newest| {
         let further = position > *newest;
@@ -130,10 +142,17 @@ impl EventStore for AnnouncedLog {
 
     async fn wait(&self, after: Position) {
         let mut heard = self.heard.subscribe();
-        tokio::select! {
-            () = self.log.wait(after) => {}
-            // An error would mean that this value is gone, which holds the sender.
-            _ = heard.wait_for(|position| *position > after) => {}
+        loop {
+            let told = tokio::select! {
+                () = self.log.wait(after) => return,
+                // An error would mean that this value is gone, which holds the sender.
+                told = heard.wait_for(|position| *position > after) => told.map_or(Position::START, |told| *told),
+            };
+            match self.log.head().await {
+                Ok(head) if head <= after => self.forget(told),
+                // The caller reads, and finds out what is wrong.
+                Ok(_) | Err(_) => return,
+            }
         }
     }
 
@@ -243,6 +262,20 @@ mod tests {
             one.append(append(1)).await.unwrap()[0].as_ref().unwrap();
             other.wait(Position(1)).await;
             other.wait(Position(0)).await;
+        };
+        while_running(&[&one, &other], work).await;
+    }
+
+    #[tokio::test]
+    async fn an_announcement_of_what_is_not_there_wakes_nobody_for_good() {
+        let [one, other] = nodes();
+        one.append(append(0)).await.unwrap()[0].as_ref().unwrap();
+        let work = async {
+            other.bus.announce(Position(u64::MAX)).await.unwrap();
+            let woken = timeout(Duration::from_millis(50), other.wait(Position(1))).await;
+            assert!(woken.is_err(), "there is nothing behind position 1");
+            one.append(append(1)).await.unwrap()[0].as_ref().unwrap();
+            other.wait(Position(1)).await;
         };
         while_running(&[&one, &other], work).await;
     }

@@ -5,7 +5,8 @@
 //! and the log has the effect once. So the message is acknowledged only after the intake is done, and a lost
 //! acknowledgement or a crash between the two means no more than that it comes again.
 //!
-//! A feed keeps its order: while one message waits to be tried again, none behind it comes. What the intake refuses for
+//! While nobody can take anything, because a database is away for one, a message is held and offered again and again: an
+//! outage ends no message. A feed keeps its order: while one message waits to be tried again, none behind it comes. What the intake refuses for
 //! ever, what has been tried too often, and what has no id, is ended with a reason, which the server publishes as
 //! `$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>`; the message stays in the stream for as long as all do.
 
@@ -112,7 +113,7 @@ impl Inlet {
                 let wait = limits.again_min.saturating_mul(1 << (attempt - 1).min(10)).min(limits.ack_wait);
                 self.tell(&message, AckKind::Nak(Some(wait)).into()).await.map(|()| false)
             }
-            Verdict::Never(why) | Verdict::Again(why) => {
+            Verdict::Never(why) | Verdict::Again(why) | Verdict::Away(why) => {
                 tracing::warn!(feed = self.feed, attempt, why, "a partner's message is given up");
                 self.tell(&message, terminated(&why)).await.map(|()| true)
             }
@@ -124,17 +125,35 @@ impl Inlet {
         let limits = &self.nats.limits;
         let mut beat = interval((limits.ack_wait / 3).max(Duration::from_millis(1)));
         beat.tick().await;
-        let (taken, late) = (intake.take(parcel), sleep(limits.take_max));
-        tokio::pin!(taken, late);
+        let taken = self.until_somebody_can(parcel, intake);
+        tokio::pin!(taken);
         loop {
             tokio::select! {
                 verdict = &mut taken => return verdict,
-                () = &mut late => return Verdict::Again(format!("not taken within {:?}", limits.take_max)),
                 _ = beat.tick() => {
                     if let Err(error) = message.ack_with(AckKind::Progress).await {
                         tracing::debug!(%error, "the server does not hear that somebody is at it");
                     }
                 }
+            }
+        }
+    }
+
+    /// Offers it until the answer is another than that nobody can take it now.
+    async fn until_somebody_can(&self, parcel: &Parcel, intake: &dyn Intake) -> Verdict {
+        let limits = &self.nats.limits;
+        let (mut wait, mut told) = (limits.again_min, false);
+        loop {
+            match timeout(limits.take_max, intake.take(parcel)).await {
+                Ok(Verdict::Away(why)) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(feed = self.feed, why, "nobody can take a partner's message now; it is held");
+                    }
+                    sleep(wait).await;
+                    wait = (wait * 2).min(limits.ack_wait);
+                }
+                Ok(verdict) => return verdict,
+                Err(_late) => return Verdict::Again(format!("not taken within {:?}", limits.take_max)),
             }
         }
     }

@@ -177,7 +177,9 @@ pub struct Parcel {
 pub enum Verdict {
     /// It had its effect, now or earlier.
     Done,
-    /// Not now, and why; it comes again.
+    /// Nobody can take anything now, and why: it is offered until somebody can, however long that is.
+    Away(String),
+    /// Not now, and why; it comes again, but not for ever.
     Again(String),
     /// Never, and why; it does not come again.
     Never(String),

@@ -1,6 +1,6 @@
 //! Events as the protocol has them, and as our log keeps them; nothing is lost on the way and back.
 //!
-//! Our log holds JSON: a body, and an object beside it. An event that is declared as JSON, has a body that is JSON and
+//! Our log holds JSON: a body, and an object beside it. An event that is declared as JSON, has a body that is JSON (see [`mod@crate::sound`]) and
 //! an object as metadata is kept as it came; so our own events and foreign ones look alike. Everything else
 //! (octets, text that is no JSON, no metadata, metadata that is no object) is kept in an envelope: the stored metadata is
 //!
@@ -20,7 +20,7 @@ use ports::store::{NewEvent, Recorded};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use crate::wire;
+use crate::{sound::is_sound, wire};
 
 pub const JSON: &str = "application/json";
 const TYPE: &str = "type";
@@ -62,7 +62,7 @@ pub fn pack(event: wire::streams::NewEvent, name_bytes_max: usize) -> Result<New
         return Err(format!("a type has more than {name_bytes_max} bytes"));
     }
     let is_json = content_type == JSON;
-    let body_is_json = json::<IgnoredAny>(&data).is_some();
+    let body_is_json = is_sound(&data);
     if is_json && body_is_json && is_plain_object(&custom_metadata) {
         return Ok(NewEvent { id, kind: Cow::Owned(kind), data, metadata: custom_metadata });
     }
@@ -78,12 +78,8 @@ pub fn pack(event: wire::streams::NewEvent, name_bytes_max: usize) -> Result<New
 /// A JSON object that cannot be taken for an envelope.
 fn is_plain_object(metadata: &[u8]) -> bool {
     metadata.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
-        && json::<Top>(metadata).is_some_and(|top| top.wire.is_none())
-}
-
-/// Bytes read as JSON; what is skipped over must be UTF-8, too.
-fn json<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Option<T> {
-    serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
+        && is_sound(metadata)
+        && serde_json::from_slice::<Top>(metadata).is_ok_and(|top| top.wire.is_none())
 }
 
 /// What a stored event was, before it was stored: content type, body, metadata.

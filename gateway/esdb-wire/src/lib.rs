@@ -32,6 +32,7 @@ mod limits;
 mod page;
 mod read;
 mod serve;
+mod sound;
 mod state;
 mod streams;
 mod tcp;

@@ -17,7 +17,7 @@ use ports::{
     clock::Clock,
 };
 use serde_json::{Map, Value};
-use tonic::body::Body;
+use tonic::{Code, body::Body};
 use uuid::Uuid;
 
 use crate::{
@@ -159,7 +159,7 @@ fn with_request_id(mut body: Map<String, Value>, parcel: &Parcel) -> Map<String,
     body
 }
 
-/// What an answer of the door means to the one who waits for it. What may pass is tried again; the bus bounds how often.
+/// What an answer of the door means to the one who waits for it.
 fn judge(status: StatusCode, answer: &[u8]) -> Verdict {
     if status.is_success() {
         return Verdict::Done;
@@ -167,10 +167,14 @@ fn judge(status: StatusCode, answer: &[u8]) -> Verdict {
     let said: Option<Value> = serde_json::from_slice(answer).ok();
     let message = said.as_ref().and_then(|said| said.get("message")?.as_str()).unwrap_or("no reason was given");
     let why = format!("{}: {message}", status.as_u16());
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => Verdict::Again(why),
-        status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => Verdict::Again(why),
-        _ => Verdict::Never(why),
+    // One HTTP status stands for several codes: what exists already never passes, what was contended for does.
+    let code = said.as_ref().and_then(|said| said.get("code")?.as_i64()).map(|code| Code::from(code as i32));
+    match code {
+        Some(Code::Unavailable | Code::ResourceExhausted | Code::Unauthenticated) => Verdict::Away(why),
+        Some(Code::Aborted | Code::DeadlineExceeded | Code::Internal | Code::Unknown | Code::Cancelled) | None => {
+            Verdict::Again(why)
+        }
+        Some(_) => Verdict::Never(why),
     }
 }
 
@@ -203,16 +207,22 @@ mod tests {
 
     #[test]
     fn what_may_pass_comes_again_and_what_cannot_does_not() {
-        let refused = br#"{"code":3,"message":"a tracking number is needed"}"#;
         assert_eq!(judge(StatusCode::OK, b"{}"), Verdict::Done);
-        for passing in [401, 409, 429, 500, 503, 504] {
-            let verdict = judge(StatusCode::from_u16(passing).expect("a status"), refused);
-            assert!(matches!(verdict, Verdict::Again(_)), "{passing}: {verdict:?}");
+        let refused = |code: Code| {
+            let said = serde_json::json!({ "code": i32::from(code), "message": "why" }).to_string();
+            judge(StatusCode::CONFLICT, said.as_bytes())
+        };
+        for away in [Code::Unavailable, Code::ResourceExhausted, Code::Unauthenticated] {
+            assert_eq!(refused(away), Verdict::Away("409: why".to_owned()), "{away:?}");
         }
-        for lasting in [400, 403, 404, 412, 501] {
-            let verdict = judge(StatusCode::from_u16(lasting).expect("a status"), refused);
-            assert_eq!(verdict, Verdict::Never(format!("{lasting}: a tracking number is needed")));
+        for passing in [Code::Aborted, Code::DeadlineExceeded, Code::Internal, Code::Unknown] {
+            assert_eq!(refused(passing), Verdict::Again("409: why".to_owned()), "{passing:?}");
         }
-        assert_eq!(judge(StatusCode::BAD_REQUEST, b"\xff"), Verdict::Never("400: no reason was given".to_owned()));
+        let lasting = [Code::InvalidArgument, Code::AlreadyExists, Code::NotFound, Code::PermissionDenied];
+        for lasting in lasting.into_iter().chain([Code::FailedPrecondition, Code::OutOfRange, Code::Unimplemented]) {
+            assert_eq!(refused(lasting), Verdict::Never("409: why".to_owned()), "{lasting:?}");
+        }
+        let said = judge(StatusCode::BAD_REQUEST, b"\xff");
+        assert_eq!(said, Verdict::Again("400: no reason was given".to_owned()), "whatever that was");
     }
 }

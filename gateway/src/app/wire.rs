@@ -59,7 +59,7 @@ impl Serving {
         let listener = TcpListener::bind(wanted).await.map_err(refused)?;
         let addr = listener.local_addr().map_err(refused)?;
         let access = move |_user: &str, password: &str| right(mode, &verifier, password);
-        let (access, advertised) = (Arc::new(access), (addr.ip().to_string(), addr.port()));
+        let (access, advertised) = (Arc::new(access), wire.advertised.clone().unwrap_or_else(|| own(addr)));
         let server = Server { store, mode, access, clock, advertised, limits: wire.limits.clone() };
         Ok(Some(Self { addr, listener, certificate, server }))
     }
@@ -89,6 +89,12 @@ impl Serving {
             Some(_) => format!("esdb://token:<a token>@{addr}"),
         }
     }
+}
+
+/// Where clients on this machine find it, if nobody says otherwise: nobody can connect to "any address".
+fn own(addr: SocketAddr) -> (String, u16) {
+    let host = if addr.ip().is_unspecified() { "localhost".to_owned() } else { addr.ip().to_string() };
+    (host, addr.port())
 }
 
 fn right(mode: Mode, verifier: &Verifier, token: &str) -> Option<Right> {

@@ -159,6 +159,9 @@ impl EventStoreDb {
 pub struct Wire {
     /// Where to listen, if it is served at all; port 0 takes any free one.
     pub listen: Option<SocketAddr>,
+    /// Under which host and port clients find it, where that is another than where it listens: they are told when they
+    /// discover a cluster.
+    pub advertised: Option<(String, u16)>,
     /// What encrypts it; without, it is plain.
     pub certificate: Option<CertificateFiles>,
     /// Its bounds.

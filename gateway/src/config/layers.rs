@@ -66,7 +66,7 @@ impl Layers {
     /// # Errors
     /// [`Error::Layer`] when nothing has this name.
     pub fn set(self, key: &str, text: &str) -> Result<Self, Error> {
-        self.one(key, text, || format!("the setting {key}={text}"))
+        self.one(key, text, || format!("the setting {key}"))
     }
 
     /// Lays one setting over what is there, as text whatever it looks like.
@@ -74,7 +74,7 @@ impl Layers {
     /// # Errors
     /// [`Error::Layer`] when nothing has this name.
     pub fn set_text(self, key: &str, text: &str) -> Result<Self, Error> {
-        self.lay(nested(key, Value::String(text.to_owned())), || format!("the setting {key}={text}"))
+        self.lay(nested(key, Value::String(text.to_owned())), || format!("the setting {key}"))
     }
 
     /// The configuration that was typed.
@@ -208,7 +208,7 @@ mod tests {
         assert!(of("limits.drain").origin.as_ref().is_some_and(|origin| origin.ends_with("shop.toml")));
         let page_size = of("limits.page_size_max").origin.as_deref();
         assert_eq!(page_size, Some("the environment variable CARTULARY_LIMITS__PAGE_SIZE_MAX"));
-        assert_eq!((of("data").origin.as_deref(), of("listen").origin.as_deref()), (Some("the setting data=7"), None));
+        assert_eq!((of("data").origin.as_deref(), of("listen").origin.as_deref()), (Some("the setting data"), None));
 
         let mut again = Layers::default();
         for Setting { key, value, .. } in &settings {
@@ -226,7 +226,9 @@ mod tests {
         assert!(says(file("[limit]\n")).contains("shop.toml: unknown field `limit`"));
         let misspelt = environment(Layers::default(), &[("CARTULARY_LIMITS_IN_FLIGHT_MAX", "1")]);
         assert!(says(misspelt).starts_with("the environment variable CARTULARY_LIMITS_IN_FLIGHT_MAX: unknown field"));
-        assert!(says(Layers::default().set("runner.eager", "1s")).contains("runner.eager=1s"));
+        assert!(
+            says(Layers::default().set("runner.eager", "1s")).starts_with("the setting runner.eager: unknown field")
+        );
     }
 
     #[test]
@@ -258,8 +260,47 @@ mod tests {
         assert!(shown.contains("postgres.root_certificate_file=\"/etc/db.pem\""), "{shown}");
         let postgres = layers().validate().expect("valid").postgres;
         assert_eq!((postgres.followers().len(), postgres.views.read_max), (2, Duration::from_secs(3)));
+        let typed = Layers::default().set("postgres.url", "postgres://me:secret@db/shop").expect("a setting");
+        assert!(!format!("{:?}", typed.settings().expect("valid")).contains("secret"), "nor where it is from");
         for server in postgres.followers().into_iter().chain([postgres.server()]) {
             assert!(format!("{server:?}").contains("/etc/db.pem"), "each has to prove itself");
+        }
+    }
+
+    #[test]
+    fn the_protocols_door_is_set_whole_or_not_at_all() {
+        let wire = |text: &str| file(&format!("[wire]\nlisten = '0.0.0.0:2113'\n{text}")).expect("read").validate();
+        let set = wire("advertised = 'log.example.com:2113'\ncertificate_file = 'a.pem'\nkey_file = 'b.pem'");
+        let set = set.expect("valid").wire;
+        assert_eq!(set.advertised, Some(("log.example.com".to_owned(), 2113)));
+        assert!(set.certificate.is_some());
+        let says = |text: &str| wire(text).expect_err("refused").to_string();
+        assert!(says("certificate_file = 'a.pem'").starts_with("wire.key_file must be set"));
+        assert!(says("key_file = 'b.pem'").starts_with("wire.certificate_file must be set"));
+        for bad in ["", "log.example.com", ":2113", "log:port"] {
+            assert!(says(&format!("advertised = '{bad}'")).starts_with("wire.advertised must be a host and a port"));
+        }
+    }
+
+    #[test]
+    fn a_feed_names_a_path_a_member_and_a_role() {
+        let member = "01920000-0000-7000-8000-000000000042";
+        let feed = |name: &str, post: &str, member: &str, role: &str| {
+            let text = format!("[nats.feeds.'{name}']\npost = '{post}'\nmember = '{member}'\nrole = '{role}'");
+            file(&text).expect("read").validate()
+        };
+        let config = feed("dhl", "/delivery/process-delivery", member, "partner").expect("valid");
+        assert_eq!(config.nats.feeds["dhl"].role, proto::v1::Role::Partner);
+        let cases = [
+            ("D HL", "/a", member, "partner", "nats.feeds.D HL.post"),
+            ("dhl", "a", member, "partner", "nats.feeds.dhl.post"),
+            ("dhl", "/a?b=c", member, "partner", "nats.feeds.dhl.post"),
+            ("dhl", "/a", "me", "partner", "nats.feeds.dhl.member"),
+            ("dhl", "/a", member, "anyone", "nats.feeds.dhl.role"),
+        ];
+        for (name, post, member, role, setting) in cases {
+            let refused = feed(name, post, member, role).expect_err("refused").to_string();
+            assert!(refused.starts_with(setting), "{refused}");
         }
     }
 

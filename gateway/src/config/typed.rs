@@ -69,6 +69,7 @@ struct TypedEventStoreDb {
 #[serde(deny_unknown_fields, default)]
 struct TypedWire {
     listen: Option<String>,
+    advertised: Option<String>,
     certificate_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
     limits: WireLimits,
@@ -118,6 +119,14 @@ fn address(
         (None, Some(wanted)) => refuse("url", format!("(or {server}.url_file) must be set: {wanted} is {server}")),
         _ => Ok(address),
     }
+}
+
+/// `host:port`, as clients from elsewhere name it.
+fn advertised(typed: &str) -> Result<(String, u16), Error> {
+    let parts = typed.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let read = parts.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+    let why = "must be a host and a port, such as log.example.com:2113";
+    read.ok_or_else(|| Error::Value { key: "wire.advertised".to_owned(), why: why.to_owned() })
 }
 
 /// A part of the shop that a process can run.
@@ -184,6 +193,7 @@ impl Typed {
         };
         let wire = Wire {
             listen: socket("wire.listen", self.wire.listen)?,
+            advertised: self.wire.advertised.as_deref().map(advertised).transpose()?,
             certificate: match (self.wire.certificate_file, self.wire.key_file) {
                 (None, None) => None,
                 (Some(chain), Some(key)) => Some(CertificateFiles { chain, key }),
@@ -270,6 +280,8 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
     shown.extend(config.eventstoredb.address.as_ref().map(|address| address.shown("eventstoredb")));
     EventStoreDbLog::show("eventstoredb.limits", &config.eventstoredb.limits, &mut shown);
     shown.extend(config.wire.listen.map(|listen| ("wire.listen".to_owned(), text(listen.to_string()))));
+    let advertised = config.wire.advertised.iter().map(|(host, port)| text(format!("{host}:{port}")));
+    shown.extend(advertised.map(|advertised| ("wire.advertised".to_owned(), advertised)));
     shown.extend(config.wire.certificate.iter().flat_map(|CertificateFiles { chain, key }| {
         [("wire.certificate_file", chain), ("wire.key_file", key)]
             .map(|(setting, file)| (setting.to_owned(), text(file.display().to_string())))

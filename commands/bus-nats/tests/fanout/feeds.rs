@@ -13,6 +13,9 @@ use ports::bus::{Intake, Parcel, Verdict};
 
 use super::scene::{SOON, connect, jetstream, server};
 
+/// How often a message finds nobody during an outage.
+const OUTAGE: u64 = 12;
+
 /// A shop that has an effect once per message id, and does as the message says.
 #[derive(Default)]
 struct Shop {
@@ -35,6 +38,8 @@ impl Intake for Shop {
         match parcel.payload.as_ref() {
             b"poison" => Verdict::Never("not a\nprice".to_owned()),
             b"hopeless" => Verdict::Again("not now".to_owned()),
+            // More often than a parcel is handed over, and longer than one may be away without a sign of life.
+            b"outage" if self.attempts(&parcel.id) < OUTAGE => Verdict::Away("the database is gone".to_owned()),
             b"third time" if parcel.attempt < 3 => Verdict::Again("not yet".to_owned()),
             b"slow" => {
                 // Longer than a message may be away without a sign of life.
@@ -115,6 +120,25 @@ async fn every_message_has_its_effect_once_and_poison_is_ended_with_a_reason() {
     assert_eq!(reasons[0], "not a price");
     assert!(reasons[1].contains("Nats-Msg-Id") && reasons[2] == "not now", "{reasons:?}");
     assert_eq!(inlet.step(&shop).await.unwrap(), 0, "nothing comes again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_outage_ends_no_message_however_long_it_is() {
+    assert!(OUTAGE > bus_nats::Limits::default().attempts_max);
+    let Some(server) = server() else { return };
+    let (shop, mut inlet) = (Shop::default(), connect(&server).await.inlet("prices").unwrap());
+    inlet.check().await.unwrap();
+    publish(&server, Some("a"), "outage").await;
+    publish(&server, Some("b"), "price").await;
+    let taken = async {
+        let mut ended = 0;
+        while ended < 2 {
+            ended += inlet.step(&shop).await.unwrap();
+        }
+    };
+    tokio::time::timeout(SOON, taken).await.expect("both are taken in the end");
+    assert_eq!(*shop.effects.lock().unwrap(), ["a", "b"]);
+    assert_eq!((shop.attempts("a"), shop.attempts("b")), (OUTAGE, 1), "it was held, not sent again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
