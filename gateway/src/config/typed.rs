@@ -121,6 +121,30 @@ fn address(
     }
 }
 
+impl TypedWire {
+    fn read(self, base: Wire) -> Result<Wire, Error> {
+        let refuse = |key: &str, why: &str| Err(Error::Value { key: key.to_owned(), why: why.to_owned() });
+        Ok(Wire {
+            listen: socket("wire.listen", self.listen)?,
+            advertised: self.advertised.as_deref().map(advertised).transpose()?,
+            certificate: match (self.certificate_file, self.key_file) {
+                (None, None) => None,
+                (Some(chain), Some(key)) => Some(CertificateFiles { chain, key }),
+                (Some(_), None) => return refuse("wire.key_file", "must be set: wire.certificate_file is"),
+                (None, Some(_)) => return refuse("wire.certificate_file", "must be set: wire.key_file is"),
+            },
+            limits: self.limits.over("wire.limits", base.limits)?,
+        })
+    }
+}
+
+/// Where to listen.
+fn socket(key: &str, typed: Option<String>) -> Result<Option<SocketAddr>, Error> {
+    let why = "must be an address with a port, such as 127.0.0.1:50051";
+    let read = typed.map(|typed| typed.parse()).transpose();
+    read.map_err(|_| Error::Value { key: key.to_owned(), why: why.to_owned() })
+}
+
 /// `host:port`, as clients from elsewhere name it.
 fn advertised(typed: &str) -> Result<(String, u16), Error> {
     let parts = typed.rsplit_once(':').filter(|(host, _)| !host.is_empty());
@@ -167,10 +191,6 @@ impl Typed {
     pub(super) fn validate(self) -> Result<Config, Error> {
         let base = Config::new(self.data.unwrap_or_else(|| super::DATA.into()));
         let refuse = |key: &str, why: &str| Error::Value { key: key.to_owned(), why: why.to_owned() };
-        let socket = |key: &str, typed: Option<String>| {
-            let read = typed.map(|typed| typed.parse::<SocketAddr>()).transpose();
-            read.map_err(|_| refuse(key, "must be an address with a port, such as 127.0.0.1:50051"))
-        };
         let listen = socket("listen", self.listen)?.unwrap_or(base.listen);
         let roles = self.roles.unwrap_or_else(|| vec![Role::Gateway, Role::Projections, Role::Processes, Role::Relay]);
         if !roles.contains(&Role::Gateway) {
@@ -191,17 +211,7 @@ impl Typed {
             address: address("eventstoredb", url, url_file, engines.uses(Server::EventStoreDb))?,
             limits: limits.over("eventstoredb.limits", base.eventstoredb.limits)?,
         };
-        let wire = Wire {
-            listen: socket("wire.listen", self.wire.listen)?,
-            advertised: self.wire.advertised.as_deref().map(advertised).transpose()?,
-            certificate: match (self.wire.certificate_file, self.wire.key_file) {
-                (None, None) => None,
-                (Some(chain), Some(key)) => Some(CertificateFiles { chain, key }),
-                (Some(_), None) => return Err(refuse("wire.key_file", "must be set: wire.certificate_file is")),
-                (None, Some(_)) => return Err(refuse("wire.certificate_file", "must be set: wire.key_file is")),
-            },
-            limits: self.wire.limits.over("wire.limits", base.wire.limits)?,
-        };
+        let wire = self.wire.read(base.wire)?;
         let TypedNats { url, url_file, credentials_file, root_certificate_file, outlet, feeds, limits } = self.nats;
         let nats = Nats {
             address: address("nats", url, url_file, engines.uses(Server::Nats))?,
