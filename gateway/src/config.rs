@@ -39,6 +39,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder of everything that lasts: log, snapshots, keys, views, the signing key.
     pub data: PathBuf,
+    /// Whether this process serves the API; one that does not answers about its health only.
+    pub gateway: bool,
     /// Whether this process folds the views.
     pub projections: bool,
     /// Whether this process runs the order processes.
@@ -82,6 +84,7 @@ impl Config {
         Self {
             listen: LISTEN,
             data: data.into(),
+            gateway: true,
             projections: true,
             processes: true,
             relays: true,

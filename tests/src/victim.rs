@@ -142,6 +142,15 @@ impl Victim {
         self.ended().is_none()
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("a signal");
+    }
+
     /// Kills it and waits for its end.
     ///
     /// # Panics
@@ -157,8 +166,7 @@ impl Victim {
     /// When it does not end in time.
     #[expect(clippy::disallowed_methods, reason = "another process keeps the real time")]
     pub fn stop(mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        self.signal(rustix::process::Signal::TERM);
         let begun = Instant::now();
         while self.is_running() {
             assert!(begun.elapsed() < END_MAX, "it does not end");

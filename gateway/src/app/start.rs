@@ -121,13 +121,16 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
         limits: config.limits.clone(),
         rules: config.shop.clone(),
     });
-    let (routes, health) = Routes::standard(config.limits.clone())?;
-    tell(&health, ServingStatus::Serving).await;
-    let verifier = Verifier::new(vec![signer.public()], config.limits.tokens.clone(), clock);
-    let door = Door::new(services::routes(routes, &context), verifier)?;
+    let (standard, health) = Routes::standard(config.limits.clone())?;
+    let services = if config.gateway { services() } else { Vec::new() };
+    tell(&health, &services, ServingStatus::Serving).await;
+    let verifier = || Verifier::new(vec![signer.public()], config.limits.tokens.clone(), Arc::clone(&clock));
+    let door = Door::new(services::routes(standard.clone(), &context), verifier())?;
+    // Feeds come in at the shop's own door all the same.
+    let open = if config.gateway { Arc::clone(&door) } else { Door::new(standard, verifier())? };
     relay(&mut tasks, &config, &opened, nats.as_ref(), &door, &signer).await?;
     let mut server = JoinSet::new();
-    server.spawn(server::run(listener, Arc::clone(&door), closed(health, close)));
+    server.spawn(server::run(listener, open, closed(health, services, close)));
     let loops = tasks.set;
     Ok(Running {
         addr,
@@ -234,17 +237,22 @@ fn system_clock() -> Arc<dyn Clock> {
 }
 
 /// Resolves when the shop is to close. Health says so first, so that a balancer looks elsewhere.
-async fn closed(health: HealthReporter, mut close: watch::Receiver<bool>) {
+async fn closed(health: HealthReporter, services: Vec<&'static str>, mut close: watch::Receiver<bool>) {
     // An error means that whoever could close the shop is gone, which closes it as well.
     drop(close.wait_for(|close| *close).await);
-    tell(&health, ServingStatus::NotServing).await;
+    tell(&health, &services, ServingStatus::NotServing).await;
 }
 
-/// Sets the health of the gateway as a whole and of every service by name: balancers ask for either.
-async fn tell(health: &HealthReporter, status: ServingStatus) {
+/// The services of the API, by name.
+fn services() -> Vec<&'static str> {
     let mut services: Vec<&str> = proto::POLICIES.iter().filter_map(|policy| policy.path.split('/').nth(1)).collect();
     services.dedup();
-    for service in services.into_iter().chain([""]) {
+    services
+}
+
+/// Sets the health of the process as a whole and of every service by name: balancers ask for either.
+async fn tell(health: &HealthReporter, services: &[&str], status: ServingStatus) {
+    for service in services.iter().copied().chain([""]) {
         health.set_service_status(service, status).await;
     }
 }

@@ -308,7 +308,8 @@ mod tests {
     fn roles_say_what_runs_here() {
         let roles = |text: &str| Layers::default().set("roles", text).and_then(Layers::validate);
         let config = roles("[\"gateway\", \"projections\"]").expect("valid");
-        assert!(config.projections && !config.processes);
-        assert!(roles("[\"projections\"]").is_err(), "without a gateway nothing is served");
+        assert!(config.gateway && config.projections && !config.processes);
+        assert!(!roles("[\"relay\"]").expect("valid").gateway);
+        assert!(roles("[]").is_err(), "a process has something to do");
     }
 }

@@ -193,8 +193,8 @@ impl Typed {
         let refuse = |key: &str, why: &str| Error::Value { key: key.to_owned(), why: why.to_owned() };
         let listen = socket("listen", self.listen)?.unwrap_or(base.listen);
         let roles = self.roles.unwrap_or_else(|| vec![Role::Gateway, Role::Projections, Role::Processes, Role::Relay]);
-        if !roles.contains(&Role::Gateway) {
-            return Err(refuse("roles", "must name the gateway: the other roles do not run without it yet"));
+        if roles.is_empty() {
+            return Err(refuse("roles", "must name at least one"));
         }
         let engines = self.engines.chosen(base.engines);
         let TypedPostgres { url, url_file, root_certificate_file, log, mut views } = self.postgres;
@@ -225,6 +225,7 @@ impl Typed {
         Ok(Config {
             listen,
             data: base.data,
+            gateway: roles.contains(&Role::Gateway),
             projections: roles.contains(&Role::Projections),
             processes: roles.contains(&Role::Processes),
             relays: roles.contains(&Role::Relay),
@@ -253,7 +254,7 @@ impl Typed {
 pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
     let text = |text: String| Value::String(text);
     let roles = [
-        (true, Role::Gateway),
+        (config.gateway, Role::Gateway),
         (config.projections, Role::Projections),
         (config.processes, Role::Processes),
         (config.relays, Role::Relay),

@@ -65,6 +65,7 @@ limited! {
 }
 
 /// The services of a gateway.
+#[derive(Clone)]
 pub struct Routes {
     pub(super) limits: Limits,
     pub(super) services: HashMap<&'static str, Arc<dyn Route>>,

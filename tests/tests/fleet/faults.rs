@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use crate::{
-    fleet::{ANNE, BOB, Fleet, PROCESSES, VIEWS},
+    fleet::{ANNE, BOB, Fleet, PROCESSES, RELAY, VIEWS},
     proxy::{Cut, Proxy},
 };
 
@@ -28,11 +28,16 @@ pub struct Fault {
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 15] = [
+pub const FAULTS: [Fault; 22] = [
     Fault { name: "anne-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, ANNE)) },
     Fault { name: "bob-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, BOB)) },
     Fault { name: "processes-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, PROCESSES)) },
     Fault { name: "views-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, VIEWS)) },
+    Fault { name: "relay-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, RELAY)) },
+    Fault { name: "bob-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, BOB)) },
+    Fault { name: "processes-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, PROCESSES)) },
+    Fault { name: "views-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, VIEWS)) },
+    Fault { name: "relay-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, RELAY)) },
     Fault { name: "postgres-frozen", sells: false, happen: |fleet| Box::pin(postgres_frozen(fleet)) },
     Fault { name: "postgres-crashed", sells: false, happen: |fleet| Box::pin(postgres_crashed(fleet)) },
     Fault { name: "postgres-cut", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Both)) },
@@ -43,6 +48,8 @@ pub const FAULTS: [Fault; 15] = [
     Fault { name: "nats-frozen", sells: true, happen: |fleet| Box::pin(nats_frozen(fleet)) },
     Fault { name: "nats-killed", sells: true, happen: |fleet| Box::pin(nats_killed(fleet)) },
     Fault { name: "nats-cut", sells: true, happen: |fleet| Box::pin(cut(fleet, bus, Cut::Both)) },
+    Fault { name: "nats-deaf", sells: true, happen: |fleet| Box::pin(cut(fleet, bus, Cut::Asking)) },
+    Fault { name: "nats-mute", sells: true, happen: |fleet| Box::pin(cut(fleet, bus, Cut::Answering)) },
     Fault { name: "nats-wiped", sells: true, happen: |fleet| Box::pin(nats_wiped(fleet)) },
 ];
 
@@ -50,6 +57,12 @@ async fn killed(fleet: &mut Fleet, node: usize) {
     fleet.kill(node);
     tokio::time::sleep(DEAD).await;
     fleet.start(node);
+}
+
+async fn frozen(fleet: &mut Fleet, node: usize) {
+    fleet.freeze(node);
+    tokio::time::sleep(SILENT).await;
+    fleet.thaw(node);
 }
 
 async fn postgres_frozen(fleet: &mut Fleet) {
