@@ -28,13 +28,13 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// [`ports::views::ViewStore::commit`].
-pub async fn commit(
+/// [`ports::views::ViewStore::commit`]; where its views stand then.
+pub async fn commit<'a>(
     client: &mut Client,
-    commits: &[ViewCommit],
+    commits: &'a [ViewCommit],
     limits: &Limits,
     editions: &Editions,
-) -> Result<(), Failure> {
+) -> Result<BTreeMap<&'a str, Standing>, Failure> {
     match attempt(client, commits, editions, limits.statement_rows_max, limits.copy_rows_min).await {
         // A row was said to be new, and is not.
         Err(Failure::Server(trouble)) if trouble.is(&SqlState::UNIQUE_VIOLATION) => {
@@ -44,13 +44,13 @@ pub async fn commit(
     }
 }
 
-async fn attempt(
+async fn attempt<'a>(
     client: &mut Client,
-    commits: &[ViewCommit],
+    commits: &'a [ViewCommit],
     editions: &Editions,
     rows_max: usize,
     copy_rows_min: usize,
-) -> Result<(), Failure> {
+) -> Result<BTreeMap<&'a str, Standing>, Failure> {
     let views: BTreeSet<&str> = commits.iter().map(|commit| commit.view.as_str()).collect();
     let names: BTreeMap<&str, Names> =
         views.iter().map(|view| Names::of(view).map(|names| (*view, names))).collect::<Result<_, _>>()?;
@@ -77,15 +77,16 @@ async fn attempt(
                  FROM unnest($1::text[], $2::bigint[]) AS m(name, position) WHERE v.name = m.name";
     transaction.execute(&transaction.prepare_cached(moved).await?, &[&views, &positions]).await?;
     transaction.commit().await?;
-    standings.iter().for_each(|(view, stands)| editions.committed(view, stands.edition));
-    Ok(())
+    Ok(standings)
 }
 
 /// Where a view stands.
 #[derive(Default)]
-struct Standing {
-    position: Position,
-    edition: i64,
+pub struct Standing {
+    /// Its place in the log.
+    pub position: Position,
+    /// Grows when it is replaced.
+    pub edition: i64,
     /// By this transaction.
     made: bool,
 }

@@ -14,10 +14,14 @@ use crate::{names::Names, readers::Readers, wire::Text};
 
 /// [`ports::views::ViewStore::position`].
 pub async fn position(readers: &Readers, view: &str) -> Result<Position, Error> {
-    let sql = "SELECT position FROM cartulary_views.views WHERE name = $1";
+    let sql = "SELECT position, edition FROM cartulary_views.views WHERE name = $1";
     let rows = readers.primary().query(sql, &[&view]).await?;
-    let position = Position(rows.first().map_or(0, |row| row.get::<_, i64>(0).cast_unsigned()));
-    readers.tell(view, position);
+    let Some(row) = rows.first() else {
+        readers.forget(view);
+        return Ok(Position::START);
+    };
+    let position = Position(row.get::<_, i64>(0).cast_unsigned());
+    readers.tell(view, position, row.get(1));
     Ok(position)
 }
 

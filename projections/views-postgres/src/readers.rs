@@ -1,11 +1,12 @@
 //! Where queries go: to a replica that is far enough, else to the primary.
 //!
 //! Far enough means: the view stands there at least where this process has ever said that it stands, to itself or to
-//! anybody who waited for it. So whoever has seen a position finds it in every row they read afterwards, as on one
+//! anybody who waited for it, and is not still the one that was replaced since. So whoever has seen a position finds it in every row they read afterwards, as on one
 //! server. Checkpoints are replicated with the rows, in the same order; what a replica has had once it has for good, so most
 //! queries ask it nothing further. A replica that is out of reach, slow or refuses is left alone for a while.
 
 use std::{
+    cmp,
     collections::HashMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -20,16 +21,33 @@ use tokio_postgres::Row;
 
 use crate::Limits;
 
-const STANDINGS: &str = "SELECT name, position FROM cartulary_views.views";
+/// Where no view ever stands.
+const NOWHERE: Position = Position(u64::MAX);
+const STANDINGS: &str = "SELECT name, position, edition FROM cartulary_views.views";
 
 /// The servers that queries go to.
 pub struct Readers {
     primary: Server,
     replicas: Vec<Replica>,
     /// Where this process knows the views to stand.
-    told: Mutex<HashMap<String, Position>>,
+    told: Mutex<HashMap<String, Standing>>,
     /// Whose turn it is.
     next: AtomicUsize,
+}
+
+/// Where a view stands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    position: Position,
+    /// Grows when the view is replaced. Zero: nothing was said of the view yet.
+    edition: i64,
+}
+
+impl Standing {
+    /// Whether nothing is missing that was there at `due`.
+    const fn has(self, due: Self) -> bool {
+        self.position.0 >= due.position.0 && (due.edition == 0 || self.edition == due.edition)
+    }
 }
 
 /// A server that follows the primary.
@@ -43,7 +61,7 @@ struct Replica {
 #[derive(Default)]
 struct Seen {
     /// Where its views stood at least.
-    positions: HashMap<String, Position>,
+    standings: HashMap<String, Standing>,
     /// Not to be asked before.
     rests_until: Option<Instant>,
     /// When its positions are to be read again at the earliest.
@@ -66,21 +84,21 @@ impl Readers {
         &self.primary
     }
 
-    /// The view stands there: nobody may read less from now on.
-    pub fn tell(&self, view: &str, position: Position) {
+    /// The view stands there, in this edition: nobody may read less from now on.
+    pub fn tell(&self, view: &str, position: Position, edition: i64) {
         let mut told = lock(&self.told);
-        match told.get_mut(view) {
-            Some(known) => *known = position.max(*known),
-            None => drop(told.insert(view.to_owned(), position)),
+        let known = told.entry(view.to_owned()).or_default();
+        match edition.cmp(&known.edition) {
+            cmp::Ordering::Greater => *known = Standing { position, edition },
+            cmp::Ordering::Equal => known.position = position.max(known.position),
+            // Somebody asked before it was replaced, and was answered late.
+            cmp::Ordering::Less => {}
         }
     }
 
-    /// The view is gone, on all servers sooner or later.
+    /// There is no such view, and a replica that still has one is not to be asked; until it is told of another edition.
     pub fn forget(&self, view: &str) {
-        lock(&self.told).remove(view);
-        for replica in &self.replicas {
-            lock(&replica.seen).positions.remove(view);
-        }
+        lock(&self.told).entry(view.to_owned()).or_default().position = NOWHERE;
     }
 
     /// The rows of a query about a view.
@@ -116,14 +134,14 @@ impl Readers {
 
 impl Replica {
     /// Whether its view stands there at least, as far as is known; looks, if it was not just looked.
-    async fn has(&self, view: &str, due: Position) -> bool {
+    async fn has(&self, view: &str, due: Standing) -> bool {
         let now = Instant::now();
         {
             let mut seen = lock(&self.seen);
             if seen.rests_until.is_some_and(|until| now < until) {
                 return false;
             }
-            if seen.positions.get(view).is_some_and(|position| *position >= due) {
+            if seen.standings.get(view).is_some_and(|standing| standing.has(due)) {
                 return true;
             }
             if seen.look_at.is_some_and(|at| now < at) {
@@ -134,10 +152,13 @@ impl Replica {
         }
         match self.server.query(STANDINGS, &[]).await {
             Ok(rows) => {
-                let stands = |row: &Row| (row.get(0), Position(row.get::<_, i64>(1).cast_unsigned()));
+                let standing = |row: &Row| {
+                    let position = Position(row.get::<_, i64>(1).cast_unsigned());
+                    (row.get(0), Standing { position, edition: row.get(2) })
+                };
                 let mut seen = lock(&self.seen);
-                seen.positions = rows.iter().map(stands).collect();
-                seen.positions.get(view).is_some_and(|position| *position >= due)
+                seen.standings = rows.iter().map(standing).collect();
+                seen.standings.get(view).is_some_and(|standing| standing.has(due))
             }
             Err(trouble) => {
                 self.rest(&trouble);

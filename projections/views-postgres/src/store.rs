@@ -55,13 +55,13 @@ impl PostgresViews {
     }
 
     /// What came of a write within the deadline; a connection that is of no more use goes.
-    fn finish(
+    fn finish<T>(
         &self,
         client: Client,
-        done: Result<Result<(), Failure>, tokio::time::error::Elapsed>,
-    ) -> Result<(), Error> {
+        done: Result<Result<T, Failure>, tokio::time::error::Elapsed>,
+    ) -> Result<T, Error> {
         let failure = match done {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(done)) => return Ok(done),
             Ok(Err(failure)) => failure,
             Err(_elapsed) => Trouble::Late(self.limits.commit_max).into(),
         };
@@ -94,8 +94,10 @@ impl ViewStore for PostgresViews {
         let mut client = self.writers.client().await?;
         let work = commit::commit(&mut client, &commits, &self.limits, &self.editions);
         let done = timeout(self.limits.commit_max, work).await;
-        self.finish(client, done)?;
-        commits.iter().for_each(|commit| self.readers.tell(&commit.view, commit.to));
+        for (view, stands) in self.finish(client, done)? {
+            self.editions.committed(view, stands.edition);
+            self.readers.tell(view, stands.position, stands.edition);
+        }
         Ok(())
     }
 

@@ -117,6 +117,27 @@ async fn a_replica_answers_unless_it_would_take_back_what_was_said() {
     comes_to_say(&both, "third").await;
 }
 
+/// Who folds must not take up the old rows where they left off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_replica_does_not_answer_for_a_view_that_was_replaced_by_one_as_far() {
+    let Some(scene) = tokio::task::block_in_place(Scene::new) else { return };
+    let (writer, reader) = (scene.writer().await, scene.reader().await);
+    writer.commit(vec![commit("v.1", 0, 0..9, "old", None)]).await.unwrap();
+    assert_eq!(reader.position("v.1").await.unwrap(), Position(1));
+    scene.follows();
+    comes_to_say(&reader, "old").await;
+    scene.replays(false);
+    writer.commit(vec![commit("v.1.rebuilt", 0, 0..9, "new", None)]).await.unwrap();
+    writer.replace("v.1", "v.1.rebuilt").await.unwrap();
+    assert_eq!(reader.position("v.1").await.unwrap(), Position(1));
+    for _ in 0..20 {
+        assert_eq!(says(&reader).await, "new");
+    }
+    scene.replays(true);
+    scene.follows();
+    comes_to_say(&reader, "new").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_waits_long_for_a_replica_that_says_nothing_and_it_comes_back() {
     let Some(mut scene) = tokio::task::block_in_place(Scene::new) else { return };
@@ -144,9 +165,21 @@ async fn a_dropped_view_is_not_remembered() {
     reader.commit(vec![commit("v.1", 0, 0..9, "first", None)]).await.unwrap();
     scene.follows();
     comes_to_say(&reader, "first").await;
-    reader.drop_view("v.1").await.unwrap();
-    scene.follows();
+    // One that has never said anything of the view drops it.
+    let other = scene.reader().await;
+    scene.replays(false);
+    other.drop_view("v.1").await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(says(&other).await, "", "the replica still has it");
+    }
+    assert_eq!(reader.position("v.1").await.unwrap(), Position::START);
     assert_eq!(says(&reader).await, "");
     reader.commit(vec![commit("v.1", 0, 0..9, "again", None)]).await.unwrap();
-    assert_eq!(says(&reader).await, "again");
+    for _ in 0..20 {
+        assert_eq!(says(&reader).await, "again");
+    }
+    assert_eq!(other.position("v.1").await.unwrap(), Position(1));
+    scene.replays(true);
+    scene.follows();
+    comes_to_say(&other, "again").await;
 }
