@@ -3,6 +3,8 @@
 //! Ids, streams, revisions, order and times stay as they are; only positions belong to the engine. What the target has
 //! already must be how the source begins: so a copy that was interrupted goes on where it ended, and nothing is ever
 //! mixed with another shop's past. At the end both logs are read once more and must come to the same hash.
+//!
+//! What is decided here is decided by what was read. A log's own distances only say how far it is: some estimate them.
 
 use std::sync::Arc;
 
@@ -73,7 +75,9 @@ pub struct LogCopy {
     target: Cursor,
     /// What is copied: the source as it was at the beginning.
     until: Position,
+    /// How many events that is: about, until all of them were read.
     events: u64,
+    /// How many of them the target has already: about, until all of those were read.
     compared: u64,
     copied: u64,
     phase: Phase,
@@ -90,20 +94,21 @@ pub struct Copied {
     pub sha256: String,
 }
 
-/// A reader of a log that sums up what it has read.
+/// A reader of a log that counts and sums up what it has read.
 struct Cursor {
     log: Arc<dyn EventStore>,
     at: Position,
+    count: u64,
     sum: Sha256,
 }
 
 impl Cursor {
     fn new(log: Arc<dyn EventStore>) -> Self {
-        Self { log, at: Position::START, sum: Sha256::new() }
+        Self { log, at: Position::START, count: 0, sum: Sha256::new() }
     }
 
     fn rewind(&mut self) {
-        (self.at, self.sum) = (Position::START, Sha256::new());
+        (self.at, self.count, self.sum) = (Position::START, 0, Sha256::new());
     }
 
     async fn read(&mut self, limit: usize, until: Position) -> Result<Vec<Recorded>, Error> {
@@ -111,6 +116,7 @@ impl Cursor {
         page.truncate(page.partition_point(|event| event.position <= until));
         for event in &page {
             self.at = event.position;
+            self.count += 1;
             add(&mut self.sum, event);
         }
         Ok(page)
@@ -136,24 +142,21 @@ impl LogCopy {
     /// Looks at both logs; nothing is written yet.
     ///
     /// # Errors
-    /// [`Error`] when one cannot be read, or the target holds more than the source.
+    /// [`Error`] when one cannot be read.
     pub async fn begin(source: Arc<dyn EventStore>, target: Arc<dyn EventStore>) -> Result<Self, Error> {
         let until = source.head().await?;
         let events = source.distance(Position::START, until).await?;
         let compared = target.distance(Position::START, target.head().await?).await?;
-        if compared > events {
-            return Err(Error::Longer { events });
-        }
         let (source, target) = (Cursor::new(source), Cursor::new(target));
         Ok(Self { source, target, until, events, compared, copied: 0, phase: Phase::Compare })
     }
 
-    /// What it does next, and over how many events.
+    /// What it does next, and over about how many events.
     #[must_use]
     pub const fn phase(&self) -> (Phase, u64) {
         let events = match self.phase {
             Phase::Compare => self.compared,
-            Phase::Copy => self.events - self.compared,
+            Phase::Copy => self.events.saturating_sub(self.compared),
             Phase::Verify => self.events,
             Phase::Done => 0,
         };
@@ -168,13 +171,17 @@ impl LogCopy {
         let done = match self.phase {
             Phase::Compare => self.compare().await?,
             Phase::Copy => self.copy().await?,
-            Phase::Verify => self.compare().await?,
+            Phase::Verify => self.verify().await?,
             Phase::Done => 0,
         };
         if done == 0 {
             self.phase = match self.phase {
-                Phase::Compare => Phase::Copy,
+                Phase::Compare => {
+                    self.compared = self.target.count;
+                    Phase::Copy
+                }
                 Phase::Copy => {
+                    self.events = self.source.count;
                     self.source.rewind();
                     self.target.rewind();
                     Phase::Verify
@@ -194,7 +201,7 @@ impl LogCopy {
         if source_hash != target_hash || self.phase != Phase::Done {
             return Err(Error::Hash { source_hash, target_hash });
         }
-        Ok(Copied { events: self.events, copied: self.copied, sha256: source_hash })
+        Ok(Copied { events: self.source.count, copied: self.copied, sha256: source_hash })
     }
 
     /// Reads as much of both as the target has.
@@ -204,15 +211,18 @@ impl LogCopy {
         let same =
             |(ours, theirs): (&Recorded, &Recorded)| Recorded { position: theirs.position, ..ours.clone() } == *theirs;
         match here.iter().zip(&there).position(|pair| !same(pair)) {
-            Some(at) => Err(Error::Different { number: self.number(&here, at).await? }),
-            None if here.len() < there.len() => Err(Error::Longer { events: self.events }),
+            Some(at) => Err(Error::Different { number: self.source.count - (here.len() - at) as u64 + 1 }),
+            None if here.len() < there.len() => Err(Error::Longer { events: self.source.count }),
             None => Ok(there.len() as u64),
         }
     }
 
-    async fn number(&self, page: &[Recorded], at: usize) -> Result<u64, Error> {
-        let position = page.get(at).map_or(self.until, |event| event.position);
-        Ok(self.source.log.distance(Position::START, position).await?)
+    /// The same once more, and what the source has beyond it: then the hashes are not the same.
+    async fn verify(&mut self) -> Result<u64, Error> {
+        match self.compare().await? {
+            0 => Ok(self.source.read(PAGE, self.until).await?.len() as u64),
+            done => Ok(done),
+        }
     }
 
     /// Writes what comes next.
@@ -277,6 +287,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::vague::Vague;
 
     const START: Timestamp = Timestamp::constant(1_700_000_000, 123_456_000);
 
@@ -361,6 +372,48 @@ mod tests {
         target.append(vec![append("thing-0", 0, 7_000..7_001)]).await.unwrap()[0].clone().unwrap();
         assert!(matches!(begun.step().await, Err(Error::Refused { .. })), "somebody else writes to it");
         assert!(matches!(begun.finish(), Err(Error::Hash { .. })), "nothing unfinished is a copy");
+    }
+
+    /// The same log, with distances that are wrong.
+    fn wrong(log: &MemoryStore, distance: u64) -> Arc<dyn EventStore> {
+        Arc::new(Vague { log: log.clone(), found_max: 0, distance })
+    }
+
+    #[tokio::test]
+    async fn whatever_logs_take_their_distances_for_a_copy_counts_what_it_reads() {
+        let past = all(&past().await).await;
+        let clock = Arc::new(ManualClock::new(START));
+        for (here, there) in [(0, 9_000), (9_000, 0), (3, u64::MAX), (5_000, 5_000)] {
+            let (source, target) = (MemoryStore::new(clock.clone()), MemoryStore::new(clock.clone()));
+            source.append(appends(past.clone())).await.unwrap();
+            let (source, target) = (wrong(&source, here), wrong(&target, there));
+            let first = copy(&source, &target).await.unwrap();
+            assert_eq!((first.events, first.copied), (5_000, 5_000), "{here} and {there}");
+            let again = copy(&source, &target).await.unwrap();
+            assert_eq!((again.events, again.copied, again.sha256), (5_000, 0, first.sha256), "{here} and {there}");
+            // What is wrong is still found, and named by its number.
+            target.append(vec![append("late-1", 0, 9_000..9_001)]).await.unwrap()[0].clone().unwrap();
+            assert!(matches!(copy(&source, &target).await, Err(Error::Longer { events: 5_000 })));
+            source.append(vec![append("late-2", 0, 9_001..9_002)]).await.unwrap()[0].clone().unwrap();
+            assert!(matches!(copy(&source, &target).await, Err(Error::Different { number: 5_001 })));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_target_that_loses_its_end_meanwhile_is_no_copy() {
+        let (source, (target, _)) = (past().await, store(START));
+        let mut begun = LogCopy::begin(Arc::clone(&source), target).await.unwrap();
+        while begun.phase().0 != Phase::Verify {
+            begun.step().await.unwrap();
+        }
+        // A disk that was set back to what it held some time ago.
+        let (less, _) = store(START);
+        less.append(appends(source.read_all(Position::START, 3_000).await.unwrap())).await.unwrap();
+        begun.target.log = less;
+        while begun.phase().0 != Phase::Done {
+            begun.step().await.unwrap();
+        }
+        assert!(matches!(begun.finish(), Err(Error::Hash { .. })));
     }
 
     #[tokio::test]

@@ -15,4 +15,6 @@ pub mod request;
 pub mod runner;
 pub mod shop;
 pub mod steps;
+#[cfg(test)]
+mod vague;
 pub mod wakeups;
