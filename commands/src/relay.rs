@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join;
 use ports::{
     bus::{self, Bus, Held, Message, Tail},
-    store::{self, EventStore, Position},
+    store::{self, EventStore, Position, Recorded},
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -275,8 +275,8 @@ impl Relay {
             return Ok(tail.clone());
         }
         let tail = self.bus.tail().await?;
-        let position = match tail.newest {
-            Some(newest) => self.known(newest).await?.through,
+        let position = match &tail.newest {
+            Some(newest) => self.known(newest).await?,
             // It had messages and they have expired: how far they went only the checkpoint knows.
             None if tail.keeps.is_some() && tail.sequence > 0 && tail.sequence >= self.checkpoint.sequence() => {
                 self.checkpoint.position()
@@ -298,13 +298,35 @@ impl Relay {
         self.next.clear();
     }
 
-    /// The message, if it is of an event of this log.
-    async fn known(&self, held: Held) -> Result<Held, Error> {
-        let found = self.store.find(&[held.id]).await?.into_iter().flatten().next();
-        let ours = found.is_some_and(|event| event.position == held.position)
+    /// How far the bus holds the log by this message, if it is of an event of this log.
+    async fn known(&self, held: &Held) -> Result<Position, Error> {
+        let ours = self.ours(std::slice::from_ref(held)).await? == [true]
             && held.through <= self.store.head().await?
             && held.through >= held.position;
-        if ours { Ok(held) } else { Err(Error::Foreign { id: held.id, position: held.position }) }
+        if ours { Ok(held.through) } else { Err(Error::Foreign { id: held.id, position: held.position }) }
+    }
+
+    /// Which of the messages are of events of this log. Not every log finds every event by its id: one that it does not
+    /// find is looked for where its message says that it is.
+    async fn ours(&self, held: &[Held]) -> Result<Vec<bool>, store::Error> {
+        let ids: Vec<Uuid> = held.iter().map(|held| held.id).collect();
+        let found = if ids.is_empty() { Vec::new() } else { self.store.find(&ids).await? };
+        let mut ours = Vec::with_capacity(held.len());
+        for (held, found) in held.iter().zip(found) {
+            let event = match found {
+                Some(event) => Some(event),
+                None => self.at_place(held).await?,
+            };
+            ours.push(event.is_some_and(|event| event.id == held.id && event.position == held.position));
+        }
+        Ok(ours)
+    }
+
+    /// The event at the place in a stream that a message names.
+    async fn at_place(&self, held: &Held) -> Result<Option<Recorded>, store::Error> {
+        let place = held.place.as_ref().and_then(|at| Some((message::unprintable(&at.stream)?, at.revision)));
+        let Some((stream, revision)) = place else { return Ok(None) };
+        Ok(self.store.read_stream(&stream, revision, 1).await?.pop())
     }
 
     /// Keeps the relay's place. A cache: a bus that holds messages knows better.

@@ -9,7 +9,7 @@ use async_nats::{
 };
 use futures::StreamExt as _;
 use ports::{
-    bus::{Error, Held, POSITION_HEADER, Page, THROUGH_HEADER},
+    bus::{Error, Held, POSITION_HEADER, Page, Place, THROUGH_HEADER},
     store::Position,
 };
 
@@ -27,7 +27,7 @@ pub fn of(headers: &HeaderMap, sequence: u64) -> Option<Held> {
         Some(through) => Position(through.parse().ok()?),
         None => position,
     };
-    Some(Held { sequence, id, position, through })
+    Some(Held { sequence, id, position, through, place: Place::read(text) })
 }
 
 impl Nats {

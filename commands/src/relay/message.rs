@@ -4,7 +4,10 @@
 //! staff chose; who asked, and everything else in the metadata, stays at home but for correlation and causation.
 
 use bytes::Bytes;
-use ports::{bus::Message, store::Recorded};
+use ports::{
+    bus::{Message, REVISION_HEADER, STREAM_HEADER},
+    store::Recorded,
+};
 
 use crate::codec;
 
@@ -35,8 +38,8 @@ fn headers(event: &Recorded, source: &str, payload_max: usize) -> Vec<(&'static 
         ("ce-source", printable(source)),
         ("ce-type", printable(&event.kind)),
         ("ce-time", time.to_string()),
-        ("ce-subject", printable(&event.stream)),
-        ("ce-revision", event.revision.to_string()),
+        (STREAM_HEADER, printable(&event.stream)),
+        (REVISION_HEADER, event.revision.to_string()),
         ("content-type", "application/json".to_owned()),
     ];
     if let Some(metadata) = metadata {
@@ -61,4 +64,38 @@ fn printable(text: &str) -> String {
         }
     }
     printable
+}
+
+/// What [`printable`] was given; nothing where it was given nothing of the kind.
+pub(super) fn unprintable(printable: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(printable.len());
+    let mut rest = printable.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => digit(rest.next()?)? << 4 | digit(rest.next()?)?,
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn digit(hex: u8) -> Option<u8> {
+    char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_comes_back_from_a_header() {
+        for text in ["order-1", "", "a b\u{e9}%\"%41\n", "\u{1f6d2}-x"] {
+            let header = printable(text);
+            assert!(header.is_ascii() && !header.contains(['"', ' ', '\n']), "{header}");
+            assert_eq!(unprintable(&header).as_deref(), Some(text));
+        }
+        for nothing in ["%", "%4", "%4g", "%+1", "%FF"] {
+            assert_eq!(unprintable(nothing), None, "{nothing}");
+        }
+    }
 }

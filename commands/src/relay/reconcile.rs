@@ -6,12 +6,12 @@
 //! published behind everything else, each naming how far the bus held the log, so a filled gap does not set the bus
 //! back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use jiff::{SignedDuration, Timestamp};
 use ports::{
-    bus::Held,
-    store::{self, Position},
+    bus::{Held, Message},
+    store::{self, Position, Recorded},
 };
 use uuid::Uuid;
 
@@ -45,12 +45,20 @@ struct Comparison {
     /// Where the log's last part ends.
     end: Position,
     /// Events of the part that have not been seen on the bus.
-    unseen: BTreeMap<Position, Uuid>,
+    unseen: BTreeMap<Position, Unseen>,
     /// The part ends here: as many are unseen as may be.
     full: bool,
     /// The first message that belongs to a later part.
     later: Option<u64>,
     report: Report,
+}
+
+/// An event that has not been seen on the bus.
+#[derive(Debug, Clone, Copy)]
+struct Unseen {
+    id: Uuid,
+    /// The place of the event before it: behind that it can be read again, whatever positions look like.
+    before: Position,
 }
 
 impl Relay {
@@ -97,10 +105,10 @@ impl Relay {
                 while part.read < held.position && self.show(part).await? {}
                 if part.full && held.position > part.read {
                     part.later.get_or_insert(held.sequence);
-                } else if part.unseen.get(&held.position) == Some(&held.id) {
+                } else if part.unseen.get(&held.position).is_some_and(|unseen| unseen.id == held.id) {
                     part.unseen.remove(&held.position);
                 } else if held.position > part.from {
-                    unmatched.push(*held);
+                    unmatched.push(held.clone());
                 }
             }
             self.judge(part, &unmatched).await?;
@@ -117,20 +125,20 @@ impl Relay {
             return Ok(false);
         }
         let events = self.store.read_all(part.read, self.limits.batch_events_max).await?;
+        let mut before = part.read;
         part.read = events.last().map_or(part.end, |last| last.position.min(part.end));
         for event in events.into_iter().filter(|event| event.position <= part.end) {
             part.report.events += 1;
-            part.unseen.insert(event.position, event.id);
+            part.unseen.insert(event.position, Unseen { id: event.id, before });
+            before = event.position;
         }
         Ok(true)
     }
 
     /// Tells messages that came twice from those that the log does not have.
     async fn judge(&self, part: &mut Comparison, unmatched: &[Held]) -> Result<(), Error> {
-        let ids: Vec<Uuid> = unmatched.iter().map(|held| held.id).collect();
-        let found = if ids.is_empty() { Vec::new() } else { self.store.find(&ids).await? };
-        for (held, found) in unmatched.iter().zip(found) {
-            if found.is_some_and(|event| event.position == held.position) {
+        for (held, ours) in unmatched.iter().zip(self.ours(unmatched).await?) {
+            if ours {
                 part.report.repeats += 1;
             } else {
                 part.report.strangers += 1;
@@ -143,26 +151,8 @@ impl Relay {
     /// Publishes what was not seen, unless it was recorded before the `horizon`: then it has expired.
     async fn fill(&mut self, part: &mut Comparison, horizon: Option<Timestamp>) -> Result<(), Error> {
         while !part.unseen.is_empty() {
-            let ids: Vec<Uuid> = part.unseen.values().take(self.limits.batch_events_max).copied().collect();
             let tail = self.find_tail().await?;
-            let (mut batch, mut bytes) = (Vec::new(), 0);
-            let found = self.store.find(&ids).await?;
-            if let Some((_, id)) = found.iter().zip(&ids).find(|(found, _)| found.is_none()) {
-                return Err(store::Error::Corrupt(format!("event {id} was read and is not found")).into());
-            }
-            for event in found.into_iter().flatten() {
-                if horizon.is_some_and(|horizon| event.recorded_at < horizon) {
-                    part.report.expired += 1;
-                    part.unseen.remove(&event.position);
-                    continue;
-                }
-                let mut message = message::of(event, &self.source, tail.payload_max);
-                message.through = self.position;
-                bytes += message.payload.len();
-                if batch.is_empty() || bytes <= self.limits.batch_bytes_max {
-                    batch.push(message);
-                }
-            }
+            let batch = self.lacking(part, horizon, tail.payload_max).await?;
             if !batch.is_empty() {
                 let answer = self.bus.publish(tail.sequence, &batch).await;
                 let count = self.acknowledge(&batch, answer)?;
@@ -173,5 +163,54 @@ impl Relay {
             }
         }
         Ok(())
+    }
+
+    /// The next messages of what was not seen, as many as may be on their way at once. What has expired is seen no more.
+    async fn lacking(
+        &self,
+        part: &mut Comparison,
+        horizon: Option<Timestamp>,
+        payload_max: usize,
+    ) -> Result<Vec<Message>, store::Error> {
+        let (mut batch, mut bytes, mut behind) = (Vec::new(), 0, part.from);
+        while let Some((before, count)) = part.run(behind, self.limits.batch_events_max - batch.len()) {
+            let events = self.store.read_all(before, count).await?;
+            let same = |event: &Recorded| part.unseen.get(&event.position).is_some_and(|unseen| unseen.id == event.id);
+            if events.len() < count || !events.iter().all(same) {
+                return Err(store::Error::Corrupt(format!("what was read behind {before} is not there any more")));
+            }
+            for event in events {
+                behind = event.position;
+                if horizon.is_some_and(|horizon| event.recorded_at < horizon) {
+                    part.report.expired += 1;
+                    part.unseen.remove(&event.position);
+                    continue;
+                }
+                let mut message = message::of(event, &self.source, payload_max);
+                message.through = self.position;
+                bytes += message.payload.len();
+                if bytes > self.limits.batch_bytes_max && !batch.is_empty() {
+                    return Ok(batch);
+                }
+                batch.push(message);
+            }
+        }
+        Ok(batch)
+    }
+}
+
+impl Comparison {
+    /// The next unseen events behind a position that follow each other in the log, up to `max`: the place before the
+    /// first of them, and how many they are.
+    fn run(&self, behind: Position, max: usize) -> Option<(Position, usize)> {
+        let mut unseen = self.unseen.range((Bound::Excluded(behind), Bound::Unbounded)).take(max);
+        let (first, Unseen { before, .. }) = unseen.next()?;
+        let mut at = *first;
+        let follows = |(position, unseen): &(&Position, &Unseen)| {
+            let follows = unseen.before == at;
+            at = **position;
+            follows
+        };
+        Some((*before, 1 + unseen.take_while(follows).count()))
     }
 }

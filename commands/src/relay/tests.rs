@@ -16,6 +16,7 @@ use ports::{
 use uuid::Uuid;
 
 use super::{Error, Limits, Relay, Report};
+use crate::vague::{STRIDE, Vague};
 
 const SOURCE: &str = "urn:cartulary:test";
 
@@ -56,13 +57,13 @@ async fn append(store: &MemoryStore, count: u64) {
     }
 }
 
-async fn relay(store: &MemoryStore, bus: &MemoryBus, limits: Limits) -> Relay {
+async fn relay(store: &(impl EventStore + Clone), bus: &MemoryBus, limits: Limits) -> Relay {
     let (store, bus) = (Arc::new(store.clone()), Arc::new(bus.clone()));
     Relay::open(store, bus, "test", SOURCE, limits).await.unwrap()
 }
 
 /// Steps until everything is out; failures are tried again.
-async fn drain(relay: &mut Relay, store: &MemoryStore) {
+async fn drain(relay: &mut Relay, store: &impl EventStore) {
     for _ in 0..10_000 {
         let stepped = relay.step().await;
         if stepped.is_ok() && relay.position() == store.head().await.unwrap() {
@@ -279,6 +280,72 @@ async fn a_comparison_finds_and_fills_what_the_bus_lacks() {
         let report = at.reconcile(Timestamp::UNIX_EPOCH).await.unwrap();
         assert_eq!((report.filled, report.appended, report.repeats), (0, 0, 1), "once filled, it is full");
     }
+}
+
+#[tokio::test]
+async fn a_log_that_finds_only_its_newest_events_by_their_ids_goes_out_and_is_compared() {
+    let (log, bus) = (log(), MemoryBus::new());
+    let store = Vague { log: log.clone(), found_max: 3, distance: 0 };
+    append(&log, 100).await;
+    drain(&mut relay(&store, &bus, limits()).await, &store).await;
+    // While nobody relayed, more was sold than the log finds.
+    append(&log, 20).await;
+    let mut at = relay(&store, &bus, limits()).await;
+    drain(&mut at, &store).await;
+    let places = |numbers: std::ops::RangeInclusive<u64>| numbers.map(|n| n * STRIDE).collect::<Vec<_>>();
+    assert_eq!(positions(&bus), places(1..=120));
+
+    let gone = |position: Position| matches!(position.0 / STRIDE, 1..=3 | 50 | 52..=80 | 120);
+    let there = bus.messages();
+    bus.remove(|message| gone(message.position));
+    let end = bus.tail().await.unwrap().sequence;
+    let through = Position(120 * STRIDE);
+    let twice = Message { through, ..there[20].clone() };
+    let strangers = [
+        Message { id: Uuid::from_u128(99), ..twice.clone() },
+        Message { position: there[21].position, ..twice.clone() },
+        Message { headers: Vec::new(), ..twice.clone() },
+    ];
+    bus.publish(end, &[&strangers[..], &[twice]].concat()).await.unwrap();
+    let report = at.reconcile(Timestamp::UNIX_EPOCH).await.unwrap();
+    let lacking = there.iter().filter(|message| gone(message.position)).count() as u64;
+    let found =
+        Report { events: 120, messages: 124 - lacking, filled: lacking, repeats: 1, strangers: 3, ..Report::default() };
+    assert_eq!(report, found);
+    let filled: BTreeSet<u64> = positions(&bus).into_iter().collect();
+    assert_eq!(filled.into_iter().collect::<Vec<_>>(), places(1..=120), "nothing is missing");
+}
+
+#[tokio::test]
+async fn a_message_whose_event_is_elsewhere_is_another_logs_also_where_ids_are_not_found() {
+    let (log, bus) = (log(), MemoryBus::new());
+    let store = Vague { log: log.clone(), found_max: 0, distance: 0 };
+    append(&log, 30).await;
+    drain(&mut relay(&store, &bus, limits()).await, &store).await;
+    let newest = bus.messages().remove(29);
+    let of = |name: &'static str, value: &str| {
+        let headers =
+            newest.headers.iter().map(|(at, old)| (*at, if *at == name { value.into() } else { old.clone() }));
+        Message { headers: headers.collect(), ..newest.clone() }
+    };
+    let foreign = [
+        Message { id: Uuid::from_u128(99), ..newest.clone() },
+        Message { position: Position(29 * STRIDE), ..newest.clone() },
+        of("ce-revision", "4"),
+        of("ce-revision", "1000"),
+        of("ce-revision", "-"),
+        of("ce-subject", "order-none"),
+        of("ce-subject", "%ff"),
+    ];
+    for message in foreign {
+        bus.wipe();
+        bus.publish(0, std::slice::from_ref(&message)).await.unwrap();
+        let refused = relay(&store, &bus, limits()).await.step().await;
+        assert!(matches!(refused, Err(Error::Foreign { .. })), "{message:?}: {refused:?}");
+    }
+    bus.wipe();
+    bus.publish(0, &[newest]).await.unwrap();
+    relay(&store, &bus, limits()).await.step().await.unwrap();
 }
 
 #[tokio::test]

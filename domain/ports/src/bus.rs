@@ -15,12 +15,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::store::Position;
+use crate::store::{Position, Revision};
 
 /// The header in which an adapter carries [`Message::position`]; named as an attribute of a CloudEvent.
 pub const POSITION_HEADER: &str = "ce-position";
 /// The header in which an adapter carries [`Message::through`], where it is not the position itself.
 pub const THROUGH_HEADER: &str = "ce-through";
+/// The header of a message that names its event's stream, percent-encoded.
+pub const STREAM_HEADER: &str = "ce-subject";
+/// The header of a message that names its event's revision in the stream.
+pub const REVISION_HEADER: &str = "ce-revision";
 
 /// A message to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +57,7 @@ pub struct Tail {
 }
 
 /// A message that a bus holds, without its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// Its place on the bus.
     pub sequence: u64,
@@ -63,6 +67,25 @@ pub struct Held {
     pub position: Position,
     /// See [`Message::through`].
     pub through: Position,
+    /// The event's place in its stream, if the message names it.
+    pub place: Option<Place>,
+}
+
+/// An event's place in its stream, as a message's headers name it: not every log finds every event by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What [`STREAM_HEADER`] says, percent-encoded as it is there.
+    pub stream: String,
+    /// What [`REVISION_HEADER`] says.
+    pub revision: Revision,
+}
+
+impl Place {
+    /// Reads the headers of a message.
+    pub fn read<'h>(header: impl Fn(&'static str) -> Option<&'h str>) -> Option<Self> {
+        let revision = header(REVISION_HEADER)?.parse().ok()?;
+        Some(Self { stream: header(STREAM_HEADER)?.to_owned(), revision })
+    }
 }
 
 /// A part of what a bus holds, in its order.

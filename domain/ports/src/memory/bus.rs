@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::lock;
 use crate::{
-    bus::{Announcements, Bus, Error, Held, Message, Page, Published, Tail},
+    bus::{Announcements, Bus, Error, Held, Message, Page, Place, Published, Tail},
     store::Position,
 };
 
@@ -93,7 +93,11 @@ impl Stream {
 
 fn held(entry: &(u64, Message)) -> Held {
     let (sequence, message) = entry;
-    Held { sequence: *sequence, id: message.id, position: message.position, through: message.through }
+    let header = |name| {
+        message.headers.iter().find(|(header, _)| *header == name).map(|(_, value): &(_, String)| value.as_str())
+    };
+    let place = Place::read(header);
+    Held { sequence: *sequence, id: message.id, position: message.position, through: message.through, place }
 }
 
 #[async_trait]
