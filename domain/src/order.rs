@@ -62,7 +62,7 @@ impl Decider for Order {
                 payment_requested(state, placed, *payment, method, *now)
             }
             Command::RecordPaymentFailed { payment, why } => Ok(payment_failed(state, *payment, why)),
-            Command::RecordPaid { payment, amount } => paid(state, *payment, *amount),
+            Command::RecordPaid { payment, amount } => paid(state, placed, *payment, *amount),
             Command::Confirm => confirmed(state, placed),
             Command::RecordDeliveryRequested { delivery } => delivery_requested(state, *delivery),
             Command::RecordDelivered => delivered(state),
@@ -140,9 +140,12 @@ fn payment_failed(state: &State, payment: PaymentId, why: &str) -> Option<Event>
     }
 }
 
-fn paid(state: &State, payment: PaymentId, amount: Money) -> Decision {
+fn paid(state: &State, placed: &Placed, payment: PaymentId, amount: Money) -> Decision {
     if state.captured().is_some_and(|(known, _)| known == payment) {
         return Ok(None);
+    }
+    if amount != placed.total {
+        return Err(Rejection::WrongAmount { owed: placed.total, captured: amount });
     }
     match state.situation() {
         // Whatever was captured before was given back when the order closed.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     decider::Decider,
-    ids::{PaymentId, RefundId},
+    ids::{PaymentId, RefundId, derive},
     money::Money,
 };
 
@@ -31,6 +31,8 @@ pub const REFUNDS_MAX: usize = 1_000;
 /// How often the provider is asked for a refund before it is left to an operator. Until then it is owed: another refund
 /// that took its share would leave nothing for the next attempt.
 pub const REFUND_ATTEMPTS_MAX: u32 = 6;
+/// Why a payment counts as failed although money was taken: it was another amount than was asked for, and goes back.
+pub const WRONG_AMOUNT: &str = "wrong_amount";
 /// The longest reason kept of what a provider says, in characters; the rest is cut off.
 pub const REASON_MAX: usize = 200;
 
@@ -159,13 +161,19 @@ fn authorized(payment: &Details, reference: &str) -> Vec<Event> {
 }
 
 /// Believed in every situation, because the money was taken: whoever no longer wanted it must give it back.
+/// Another amount than was asked for pays nothing, so it is given back at once, in the same write.
 fn captured(payment: &Details, amount: Money, reference: &str, at: Timestamp) -> Result<Vec<Event>, Rejection> {
     if payment.captured().is_some() {
         return Ok(vec![]);
     }
     positive(amount)?;
     same_currency(payment, amount)?;
-    Ok(vec![Captured { amount, reference: reference.to_owned(), at }.into()])
+    let mut events = vec![Captured { amount, reference: reference.to_owned(), at }.into()];
+    if amount != payment.amount {
+        let refund = payment.wrong_amount_refund();
+        events.push(RefundRequested { refund, amount, key: derive(refund.0, "refund", &[]) }.into());
+    }
+    Ok(events)
 }
 
 /// Not believed after a cancellation: a late refusal to capture leaves money set aside, which the void releases.

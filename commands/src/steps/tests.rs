@@ -119,8 +119,8 @@ fn request(n: u128) -> Request {
     Request::new(RequestId::from_u128(n), Actor::Member(BUYER), 0, Timestamp::UNIX_EPOCH)
 }
 
-/// An order that was called off before its payment was asked for.
-async fn cancelled_while_paying(steps: &Steps) {
+/// An order that waits for a payment which was not asked for yet.
+async fn paying(steps: &Steps) {
     let line = order::Wanted {
         product: ProductId::new("heart").unwrap(),
         sku: Sku::new("heart-red").unwrap(),
@@ -142,15 +142,18 @@ async fn cancelled_while_paying(steps: &Steps) {
         backdated: None,
     };
     let pay = order::Command::RequestPayment { payment: PAYMENT, method: "tok".into(), now: Timestamp::UNIX_EPOCH };
-    let commands = [
-        order::Command::Place(Box::new(place)),
-        order::Command::RecordReserved { allocations: Arc::from([]) },
-        pay,
-        order::Command::Cancel { why: "changed my mind".into() },
-    ];
+    let commands =
+        [order::Command::Place(Box::new(place)), order::Command::RecordReserved { allocations: Arc::from([]) }, pay];
     for (n, command) in (10..).zip(commands) {
         steps.shop.order.execute(&ORDER, command, request(n)).await.unwrap();
     }
+}
+
+/// The same, called off before its payment was asked for.
+async fn cancelled_while_paying(steps: &Steps) {
+    paying(steps).await;
+    let cancel = order::Command::Cancel { why: "changed my mind".into() };
+    steps.shop.order.execute(&ORDER, cancel, request(13)).await.unwrap();
 }
 
 /// The same, its payment captured meanwhile: the order does not know of that yet.
@@ -176,6 +179,28 @@ async fn an_order_that_is_paid_while_it_is_being_closed_gives_the_money_back() {
     let closed = steps.shop.order.inspect(&ORDER, |seen| seen.state.situation().terminal()).await.unwrap();
     let refunded = steps.shop.payment.inspect(&PAYMENT, |seen| seen.state.details().unwrap().refunded_or_pending());
     assert_eq!((closed, refunded.await.unwrap()), (true, gbp(500)), "{:?}", log.read_all(Position::START, 99).await);
+}
+
+#[tokio::test]
+async fn a_notice_of_another_amount_ships_nothing_and_the_amount_goes_back() {
+    let steps = node(MemoryStore::new(Arc::new(ManualClock::default())));
+    paying(&steps).await;
+    let key = derive(PAYMENT.0, "authorize", &[]);
+    let ask = payment::Command::Request { order: ORDER, buyer: BUYER, amount: gbp(500), method: "tok".into(), key };
+    steps.shop.payment.execute(&PAYMENT, ask, request(20)).await.unwrap();
+    let notice = ports::payment::Notice {
+        payment: PAYMENT.0,
+        key: derive(key, "capture", &[]),
+        act: ports::payment::Act::Capture,
+        amount: 1,
+        answer: Answer::Approved { reference: "cap".into() },
+        at: Timestamp::UNIX_EPOCH,
+    };
+    steps.record_payment_notice(&notice).await.unwrap();
+    steps.drive_order(ORDER, Until::Settled).await.unwrap();
+    let order = steps.shop.order.inspect(&ORDER, |seen| seen.state.situation().clone()).await.unwrap();
+    let refunded = steps.shop.payment.inspect(&PAYMENT, |seen| seen.state.details().unwrap().refunded_or_pending());
+    assert_eq!((order, refunded.await.unwrap()), (order::Situation::Unpaid, gbp(1)));
 }
 
 #[tokio::test]

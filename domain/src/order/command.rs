@@ -191,6 +191,14 @@ pub enum Rejection {
     /// Another payment has paid it; this one is to be refunded.
     #[error("the order is paid by another payment")]
     PaidAlready,
+    /// Another amount than the order costs was captured: it pays nothing, and is given back.
+    #[error("the order costs {owed}, not {captured}")]
+    WrongAmount {
+        /// What the order costs.
+        owed: Money,
+        /// What was captured.
+        captured: Money,
+    },
     /// More is sent back than was bought.
     #[error("{remaining} units of {sku} can be returned, not {requested}")]
     NothingToReturn {

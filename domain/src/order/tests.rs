@@ -192,6 +192,45 @@ fn money_that_comes_after_a_cancellation_is_to_be_given_back() {
 }
 
 #[test]
+fn another_amount_than_the_order_costs_never_pays_it() {
+    let order = two_hearts();
+    let ended = [life(&order, 3), vec![Expired {}.into()]].concat();
+    let closed = [ended.clone(), vec![Closed {}.into()]].concat();
+    for captured in [gbp(1), gbp(509), gbp(511), Money::new(510, Currency::EUR)] {
+        for history in [life(&order, 3), ended.clone(), closed.clone()] {
+            given::<Order>(history)
+                .when(Command::RecordPaid { payment: PAYMENT, amount: captured })
+                .then_rejected(&Rejection::WrongAmount { owed: gbp(510), captured });
+        }
+    }
+}
+
+#[test]
+fn a_payment_that_took_another_amount_counts_as_failed() {
+    use crate::{payment, process};
+    let order = crate::decider::fold::<Order>(&life(&two_hearts(), 3));
+    let settle = |amount| {
+        let (buyer, key) = (MemberId::from_u128(1), uuid::Uuid::from_u128(7));
+        let asked =
+            payment::Requested { order: OrderId::from_u128(2), buyer, amount: gbp(510), method: "tok".into(), key };
+        let captured = payment::Captured { amount: gbp(amount), reference: "cap".into(), at: minute(1) };
+        let seen = crate::decider::fold::<payment::Payment>(&[asked.into(), captured.into()]);
+        process::order::settle(PAYMENT, &seen, &order, minute(2))
+    };
+    assert_eq!(settle(510), Some(Command::RecordPaid { payment: PAYMENT, amount: gbp(510) }));
+    let failed = |amount| match settle(amount) {
+        Some(command @ Command::RecordPaymentFailed { .. }) => command,
+        other => panic!("{amount}: {other:?}"),
+    };
+    for amount in [1, 509, 511] {
+        let why = payment::WRONG_AMOUNT.to_owned();
+        given::<Order>(life(&two_hearts(), 3))
+            .when(failed(amount))
+            .then([PaymentFailed { payment: PAYMENT, why }.into()]);
+    }
+}
+
+#[test]
 fn a_second_payment_for_a_paid_order_is_not_the_orders() {
     given::<Order>(life(&two_hearts(), 4))
         .when(Command::RecordPaid { payment: PaymentId::from_u128(10), amount: gbp(510) })
@@ -266,7 +305,8 @@ fn any_command() -> impl Strategy<Value = Command> {
             payment, method: "tok".into(), now: minute(now)
         }),
         1 => payment.clone().prop_map(|payment| Command::RecordPaymentFailed { payment, why: "no".into() }),
-        3 => payment.prop_map(|payment| Command::RecordPaid { payment, amount: gbp(510) }),
+        3 => payment.clone().prop_map(|payment| Command::RecordPaid { payment, amount: gbp(510) }),
+        2 => (payment, 1_i64..1_000).prop_map(|(payment, amount)| Command::RecordPaid { payment, amount: gbp(amount) }),
         3 => Just(Command::Confirm),
         3 => Just(Command::RecordDeliveryRequested { delivery: DeliveryId::from_u128(1) }),
         3 => Just(Command::RecordDelivered),
@@ -289,7 +329,10 @@ proptest! {
         for command in commands {
             for event in Order::decide(&state, &command).unwrap_or_default() {
                 match &event {
-                    Event::Paid(_) | Event::PaidLate(_) => money += 1,
+                    Event::Paid(Paid { amount, .. }) | Event::PaidLate(PaidLate { amount, .. }) => {
+                        prop_assert_eq!(*amount, gbp(510), "paid with another amount");
+                        money += 1;
+                    }
                     Event::Confirmed(_) => {
                         prop_assert!(money > 0, "sold without money");
                         prop_assert!(!sold, "sold twice");

@@ -124,6 +124,13 @@ impl Details {
         derive(self.key, "capture", &[])
     }
 
+    /// The refund of a capture of another amount than was asked for. Like [`Self::capture_key`] it needs no event of
+    /// its own to be the same after a crash.
+    #[must_use]
+    pub fn wrong_amount_refund(&self) -> RefundId {
+        RefundId::derived(self.key, &[super::WRONG_AMOUNT.as_bytes()])
+    }
+
     /// How much was taken and the provider's reference for it, once it was.
     #[must_use]
     pub fn captured(&self) -> Option<(Money, &str)> {

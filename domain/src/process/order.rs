@@ -192,12 +192,16 @@ fn returning(state: &State) -> Next<Step> {
     }
 }
 
-/// What a payment's outcome means for the order that asked for it; `None` while it means nothing yet.
+/// What a payment's outcome means for the order that asked for it; `None` while it means nothing yet. Another amount
+/// than the order costs is no payment: whatever was taken is the payment's to give back.
 #[must_use]
 pub fn settle(payment: PaymentId, seen: &payment::State, order: &State, now: Timestamp) -> Option<Command> {
     use payment::Situation as Seen;
     let over = order.situation().unpaid() && order.expires_at().is_some_and(|at| now >= at);
     match &seen.details()?.situation {
+        Seen::Captured { amount, .. } if order.placed().is_some_and(|placed| placed.total != *amount) => {
+            Some(Command::RecordPaymentFailed { payment, why: payment::WRONG_AMOUNT.into() })
+        }
         Seen::Captured { amount, .. } => Some(Command::RecordPaid { payment, amount: *amount }),
         Seen::Declined { reason } => Some(Command::RecordPaymentFailed { payment, why: reason.clone() }),
         Seen::Cancelled { .. } | Seen::Voided => {

@@ -200,7 +200,7 @@ pub(super) fn rejected(why: &Rejection, id: OrderId, not_now: Reason) -> Status 
             say(Reason::PriceChanged, &[("expected_total", expected.to_string()), ("total", actual.to_string())])
         }
         Rejection::Coupon { .. } => say(Reason::CouponNotUsable, &[]),
-        Rejection::Expired | Rejection::PaidAlready => say(not_now, &[]),
+        Rejection::Expired | Rejection::PaidAlready | Rejection::WrongAmount { .. } => say(not_now, &[]),
         Rejection::NotNow { situation, .. } => say(not_now, &[("situation", (*situation).to_owned())]),
         Rejection::AlreadyPaying { payment } => say(Reason::PaymentInProgress, &[("payment_id", payment.to_string())]),
         Rejection::NothingToReturn { sku, requested, remaining } => say(
