@@ -28,8 +28,9 @@ pub const UNITS_MAX: u32 = 1_000_000_000;
 /// only catches what a lost process left behind.
 pub const LAPSE_GRACE: SignedDuration = SignedDuration::from_mins(15);
 
-/// The most lapsed holds swept by one decision.
-pub const LAPSE_BATCH_MAX: usize = 16;
+/// The most lapsed holds swept by one decision: they are one write, and a wish that is refused all the same has looked
+/// at no more of them than this.
+pub const LAPSE_SWEEP_MAX: usize = 1_024;
 
 /// What a decision about stock needs to know.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -252,47 +253,65 @@ fn reserve(
         return if held == quantity { Ok(vec![]) } else { Err(Rejection::HeldOtherwise { held, requested: quantity }) };
     }
     if state.available() >= quantity {
-        return Ok(vec![Reserved { order, allocations: allocate(state, quantity), expires_at }.into()]);
+        return Ok(vec![Reserved { order, allocations: allocate(state, &Freed::new(), quantity), expires_at }.into()]);
     }
-    let out_of_stock = Rejection::OutOfStock { requested: quantity, available: state.available() };
-    let mut events = lapsed(state, now);
-    if events.is_empty() {
-        return Err(out_of_stock);
+    let missing = quantity - state.available();
+    let swept = lapsed(state, missing, now);
+    if swept.units < u64::from(missing) {
+        return Err(Rejection::OutOfStock { requested: quantity, available: state.available() });
     }
-    let swept = events.iter().fold(state.clone(), Stock::evolve);
-    if swept.available() < quantity {
-        return Err(out_of_stock);
-    }
-    events.push(Reserved { order, allocations: allocate(&swept, quantity), expires_at }.into());
-    Ok(events)
+    let released = swept.holds.iter().map(|(order, hold)| release(*order, hold, true));
+    let reserved = Reserved { order, allocations: allocate(state, &swept.freed, quantity), expires_at };
+    Ok(released.chain([reserved.into()]).collect())
 }
 
-/// Releases of the holds that are longest past their expiry.
-fn lapsed(state: &State, now: Timestamp) -> Vec<Event> {
+/// Holds that a buyer's wish ends, and what they free.
+#[derive(Default)]
+struct Swept<'a> {
+    holds: Vec<(OrderId, &'a Hold)>,
+    freed: Freed<'a>,
+    units: u64,
+}
+
+/// Units that a sweep frees, per warehouse.
+type Freed<'a> = BTreeMap<&'a WarehouseId, u32>;
+
+/// The holds that are longest past their expiry: as many as free `missing` units, or all that may be swept.
+fn lapsed(state: &State, missing: u32, now: Timestamp) -> Swept<'_> {
     let due = |at: &Timestamp| at.checked_add(LAPSE_GRACE).is_ok_and(|end| end < now);
-    state
-        .by_expiry
-        .iter()
-        .take_while(|(at, _)| due(at))
-        .take(LAPSE_BATCH_MAX)
-        .filter_map(|(_, order)| state.holds.get(order).map(|hold| release(*order, hold, true)))
-        .collect()
+    let oldest = state.by_expiry.iter().take_while(|(at, _)| due(at)).take(LAPSE_SWEEP_MAX);
+    let mut swept = Swept::default();
+    for (order, hold) in oldest.filter_map(|(_, order)| Some((*order, state.holds.get(order)?))) {
+        if swept.units >= u64::from(missing) {
+            break;
+        }
+        for Allocation { warehouse, quantity } in &hold.allocations {
+            let freed = swept.freed.entry(warehouse).or_default();
+            *freed = freed.saturating_add(*quantity);
+            swept.units += u64::from(*quantity);
+        }
+        swept.holds.push((order, hold));
+    }
+    swept
 }
 
 fn release(order: OrderId, hold: &Hold, lapsed: bool) -> Event {
     Released { order, allocations: hold.allocations.clone(), lapsed }.into()
 }
 
-/// Takes `quantity` units: from one warehouse if any has enough, else from as few as the order of their
-/// ids allows. The caller has checked that enough is available.
-fn allocate(state: &State, quantity: u32) -> Vec<Allocation> {
-    if let Some((warehouse, _)) = state.levels.iter().find(|(_, level)| level.available() >= quantity) {
+/// Takes `quantity` units, those that a sweep has `freed` among them: from one warehouse if any has enough, else from
+/// as few as the order of their ids allows. The caller has checked that enough is available.
+fn allocate(state: &State, freed: &Freed<'_>, quantity: u32) -> Vec<Allocation> {
+    let free = |warehouse: &WarehouseId, level: &Level| {
+        level.available().saturating_add(freed.get(warehouse).copied().unwrap_or(0))
+    };
+    if let Some((warehouse, _)) = state.levels.iter().find(|(warehouse, level)| free(warehouse, level) >= quantity) {
         return vec![Allocation { warehouse: warehouse.clone(), quantity }];
     }
     let mut missing = quantity;
     let mut allocations = Vec::new();
     for (warehouse, level) in &state.levels {
-        let taken = level.available().min(missing);
+        let taken = free(warehouse, level).min(missing);
         if taken > 0 {
             allocations.push(Allocation { warehouse: warehouse.clone(), quantity: taken });
             missing -= taken;

@@ -149,6 +149,47 @@ fn a_hold_long_past_its_expiry_gives_way_to_a_buyer() {
     given::<Stock>(history).when(reserve_at(2, 1, minute(46))).then([lapsed.into(), reserved(2, &[("north", 1)])]);
 }
 
+/// A shelf of `units` in the north, all of them held one by one by orders from 1 on; the holds end at half past.
+fn all_held(units: u32) -> Vec<Event> {
+    let holds = (1..=u128::from(units)).map(|n| reserved(n, &[("north", 1)]));
+    [opened(), received("north", units)].into_iter().chain(holds).collect()
+}
+
+fn lapsed_holds(orders: impl IntoIterator<Item = u128>) -> Vec<Event> {
+    let release = |n| Released { order: order(n), allocations: from(&[("north", 1)]), lapsed: true }.into();
+    orders.into_iter().map(release).collect()
+}
+
+#[test]
+fn a_large_wish_sweeps_as_many_lapsed_holds_as_it_needs() {
+    let buyer = 99;
+    let swept = [lapsed_holds(1..=20), vec![reserved(buyer, &[("north", 20)])]].concat();
+    given::<Stock>(all_held(20)).when(reserve_at(buyer, 20, minute(46))).then(swept);
+    let swept = [lapsed_holds(1..=3), vec![reserved(buyer, &[("north", 3)])]].concat();
+    given::<Stock>(all_held(20)).when(reserve_at(buyer, 3, minute(46))).then(swept);
+    given::<Stock>(all_held(20))
+        .when(reserve_at(buyer, 21, minute(46)))
+        .then_rejected(&Rejection::OutOfStock { requested: 21, available: 0 });
+}
+
+#[test]
+fn what_is_free_and_what_a_sweep_frees_are_taken_together() {
+    let history = [vec![opened(), received("south", 2)], all_held(3)[1..].to_vec()].concat();
+    let taken = [lapsed_holds(1..=2), vec![reserved(99, &[("north", 2), ("south", 2)])]].concat();
+    given::<Stock>(history).when(reserve_at(99, 4, minute(46))).then(taken);
+}
+
+#[test]
+fn one_decision_sweeps_a_bounded_number_of_holds() {
+    let most = u32::try_from(LAPSE_SWEEP_MAX).unwrap();
+    let wish = |quantity| reserve_at(1_000_000, quantity, minute(46));
+    let swept = [lapsed_holds(1..=u128::from(most)), vec![reserved(1_000_000, &[("north", most)])]].concat();
+    given::<Stock>(all_held(most + 1)).when(wish(most)).then(swept);
+    given::<Stock>(all_held(most + 1))
+        .when(wish(most + 1))
+        .then_rejected(&Rejection::OutOfStock { requested: most + 1, available: 0 });
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let warehouse = prop_oneof![Just("north"), Just("south")];
     let n = 1_u128..6;
