@@ -4,6 +4,8 @@
 //! or touches a disk: time and ids arrive inside commands, so that a decision can be replayed, tested
 //! in microseconds and trusted. One file per aggregate; see [`decider`] for the shape they share.
 
+#![deny(clippy::float_arithmetic)]
+
 pub mod coupon;
 pub mod decider;
 pub mod delivery;
