@@ -49,7 +49,12 @@ impl Outage {
 }
 
 const fn is_news(failures: u64) -> bool {
-    failures == 1 || failures >= LASTING && failures.is_power_of_two()
+    failures == 1 || doubled(failures, LASTING)
+}
+
+/// True when so many failures are at least `lasting`, and twice as many as when this was last true.
+pub(crate) const fn doubled(failures: u64, lasting: u64) -> bool {
+    failures >= lasting && failures.is_power_of_two()
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! The runner tails the log and keeps, for every process that is not at its end, when to look at it next. What it
 //! keeps is a fold of the log and can always be folded again; a checkpoint only spares the reading. It looks
 //! at an order that was just placed only after a grace, because the gateway is driving that one; a
-//! step that fails is tried again with growing distance, for ever.
+//! step that fails is tried again with growing distance, for ever, and whoever reads the program's log is told if it
+//! goes on failing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use ports::store::{self, EventStore, Position, Recorded};
 
 use crate::{
-    outage::Outage,
+    outage::doubled,
     steps::{Failure, Progress, Steps, Until},
 };
 
@@ -25,6 +26,10 @@ mod key;
 
 pub use agenda::Agenda;
 pub use key::Key;
+
+/// From how many failures of one process in a row on each doubling is told: some ten seconds of them. Fewer are the rule
+/// where partners are restarted.
+const LASTING: u64 = 8;
 
 /// The runner's limits, each by name.
 #[derive(Debug, Clone)]
@@ -39,6 +44,9 @@ pub struct Limits {
     pub retry_min: SignedDuration,
     /// The longest wait between two tries.
     pub retry_max: SignedDuration,
+    /// The longest wait for an answer of provider or carrier: longer than one that still comes, and far shorter than an
+    /// order lives. A call that hangs holds one of the places in flight for as long; it is repeated like any failure.
+    pub partner_call_max: Duration,
     /// After how many events the runner keeps its place.
     pub checkpoint_events: u64,
     /// The longest wait for a wake-up before the log is read anyway.
@@ -53,6 +61,7 @@ impl Default for Limits {
             eager_grace: SignedDuration::from_secs(2),
             retry_min: SignedDuration::from_millis(100),
             retry_max: SignedDuration::from_secs(30),
+            partner_call_max: Duration::from_secs(10),
             checkpoint_events: 10_000,
             idle_max: Duration::from_secs(1),
         }
@@ -67,7 +76,7 @@ struct Driven {
     wake: Option<Key>,
 }
 
-/// The process runner. Somebody must [`Runner::run`] it.
+/// The process runner. Somebody must call [`Runner::step`] again and again; the gateway's loops do.
 pub struct Runner {
     store: Arc<dyn EventStore>,
     steps: Steps,
@@ -115,20 +124,6 @@ impl Runner {
     #[must_use]
     pub fn open_processes(&self) -> usize {
         self.agenda.len()
-    }
-
-    /// Works for ever; errors of the log are waited out.
-    pub async fn run(mut self) {
-        let outage = Outage::new("the process runner cannot read the log");
-        loop {
-            match self.step().await {
-                Ok(()) => outage.worked(),
-                Err(error) => {
-                    outage.failed(&error);
-                    tokio::time::sleep(self.limits.idle_max).await;
-                }
-            }
-        }
     }
 
     /// Reads what is new, begins what is due, and waits for the first thing to happen.
@@ -214,8 +209,12 @@ impl Runner {
             Ok(Progress::Moved) => self.agenda.note(key, now, false),
             Ok(Progress::Waiting { until }) => self.agenda.wait(key, until),
             Err(failure) => {
-                tracing::debug!(%failure, ?key, "a step will be tried again");
-                self.agenda.retry(key, now, self.limits.retry_min, self.limits.retry_max);
+                let failures = self.agenda.retry(key, now, self.limits.retry_min, self.limits.retry_max);
+                if doubled(failures.into(), LASTING) {
+                    tracing::warn!(%failure, failures, ?key, "a step fails again and again; trying on");
+                } else {
+                    tracing::debug!(%failure, failures, ?key, "a step will be tried again");
+                }
             }
         }
         if let Some(at) = self.again.remove(&key) {
@@ -266,3 +265,6 @@ async fn drive(steps: Steps, key: Key, chase: bool) -> Driven {
     };
     Driven { key, result, wake }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! call under an idempotency key that is already stored. So a step may be run twice, by anybody, and a crash
 //! in the middle of one is finished by running it again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     event::Actor,
@@ -72,6 +72,16 @@ pub struct Steps {
     pub carrier: Arc<dyn Carrier>,
     /// Opens addresses for the carrier's label.
     pub keys: Arc<dyn Keys>,
+    /// The longest wait for an answer of provider or carrier ([`crate::runner::Limits::partner_call_max`]).
+    pub partner_call_max: Duration,
+}
+
+impl Steps {
+    /// Waits for a partner's answer, but not for ever: without one in time the outcome is `unknown`, and the call is to be
+    /// repeated under the same key.
+    async fn in_time<T, E>(&self, call: impl Future<Output = Result<T, E>>, unknown: E) -> Result<T, E> {
+        tokio::time::timeout(self.partner_call_max, call).await.unwrap_or(Err(unknown))
+    }
 }
 
 /// What made a step due: the state that was looked at.

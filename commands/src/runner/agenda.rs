@@ -76,12 +76,14 @@ impl Agenda {
         }
     }
 
-    /// It failed: look again after a while, longer each time.
-    pub(super) fn retry(&mut self, key: Key, now: Timestamp, min: SignedDuration, max: SignedDuration) {
+    /// It failed: look again after a while, longer each time. Answers how often it has failed in a row.
+    pub(super) fn retry(&mut self, key: Key, now: Timestamp, min: SignedDuration, max: SignedDuration) -> u32 {
         let failures = self.entries.get(&key).map_or(0, |entry| entry.failures);
         let wait = min.saturating_mul(1_i32 << failures.min(16)).min(max);
         let at = now.checked_add(wait).unwrap_or(now);
-        self.put(key, Entry { at, chase: true, failures: failures.saturating_add(1) });
+        let failures = failures.saturating_add(1);
+        self.put(key, Entry { at, chase: true, failures });
+        failures
     }
 
     /// Takes the first process that is due, and whether to chase it. It stays an open process until it is

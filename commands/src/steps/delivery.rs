@@ -44,7 +44,7 @@ impl Steps {
         let Step::Book { key, order, region, units } = step;
         let address = self.address(order).await?;
         let booking = Booking { key, delivery: id.0, address, region: region.to_string(), units };
-        let command = match self.carrier.book(&booking).await {
+        let command = match self.in_time(self.carrier.book(&booking), Error::Timeout).await {
             Ok(tracking) => Command::RecordBooked { tracking },
             Err(Error::Refused(reason)) => Command::RecordFailed { reason, at: due.now },
             Err(error) => return Err(Failure(error.to_string())),

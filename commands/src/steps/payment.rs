@@ -6,7 +6,7 @@ use domain::{
     payment::Command,
     process::{Next, payment as process, payment::Step},
 };
-use ports::payment::{Act, Answer, Charge};
+use ports::payment::{Act, Answer, Charge, Error};
 use uuid::Uuid;
 
 use super::{Due, Failure, Steps};
@@ -58,28 +58,32 @@ impl Steps {
             self.shop.payment.execute(&id, again, due.request("again", key.as_bytes())).await?;
             return Ok(());
         }
-        let provider = &self.provider;
+        let (provider, unknown) = (&self.provider, Error::Timeout);
         let (act, key, amount, answer) = match &step {
             Step::Authorize { key, amount, method } => {
-                (Act::Authorize, *key, *amount, provider.authorize(&charge(*key, *amount), method).await)
+                let answer = self.in_time(provider.authorize(&charge(*key, *amount), method), unknown).await;
+                (Act::Authorize, *key, *amount, answer)
             }
             Step::Capture { key, amount, authorization } => {
-                (Act::Capture, *key, *amount, provider.capture(&charge(*key, *amount), authorization).await)
+                let answer = self.in_time(provider.capture(&charge(*key, *amount), authorization), unknown).await;
+                (Act::Capture, *key, *amount, answer)
             }
             Step::Void { key, amount, capture } => {
-                let answer = provider.void(&charge(*key, *amount)).await;
+                let answer = self.in_time(provider.void(&charge(*key, *amount)), unknown.clone()).await;
                 match (&answer, capture) {
                     // Too late: the money was taken, and a crash has swallowed the answer. Asked again under its own
                     // key, the provider tells.
                     (Ok(Answer::Declined { .. }), Some((capture, authorization))) => {
-                        let answer = provider.capture(&charge(*capture, *amount), authorization).await;
+                        let again = charge(*capture, *amount);
+                        let answer = self.in_time(provider.capture(&again, authorization), unknown).await;
                         (Act::Capture, *capture, *amount, answer)
                     }
                     _ => (Act::Void, *key, *amount, answer),
                 }
             }
             Step::Refund { key, amount, capture, .. } => {
-                (Act::Refund, *key, *amount, provider.refund(&charge(*key, *amount), capture).await)
+                let answer = self.in_time(provider.refund(&charge(*key, *amount), capture), unknown).await;
+                (Act::Refund, *key, *amount, answer)
             }
             Step::RefundAgain { .. } => return Ok(()),
         };

@@ -112,7 +112,8 @@ fn node(store: impl EventStore) -> Steps {
     for lane in lanes {
         tokio::spawn(lane);
     }
-    Steps { shop, provider: Arc::new(Nobody), carrier: Arc::new(Nobody), keys }
+    let partner_call_max = crate::runner::Limits::default().partner_call_max;
+    Steps { shop, provider: Arc::new(Nobody), carrier: Arc::new(Nobody), keys, partner_call_max }
 }
 
 fn request(n: u128) -> Request {

@@ -104,6 +104,7 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
         provider: Arc::new(SandboxPayments::new(config.payments.clone(), Arc::clone(&clock))),
         carrier: Arc::new(SandboxCarrier::new(config.carrier.clone(), Arc::clone(&clock))),
         keys: Arc::clone(&opened.keys),
+        partner_call_max: config.runner.partner_call_max,
     };
     let mut lanes = JoinSet::new();
     lane_loops.into_iter().for_each(|lane: Loop| drop(lanes.spawn(lane)));

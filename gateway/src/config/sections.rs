@@ -99,6 +99,7 @@ section! { Runner as commands::runner::Limits {
     eager_grace: Term,
     retry_min: Term,
     retry_max: Term,
+    partner_call_max: Span,
     checkpoint_events: Count64,
     idle_max: Span,
 } }

@@ -93,6 +93,8 @@ named! {
         AnswerCut = "request cut off by a crash",
         /// The provider acts and does not answer.
         ProviderTimeout = "provider timeout",
+        /// The provider never answers: the act may have happened or not.
+        ProviderHangs = "provider hangs",
         /// The provider is down.
         ProviderUnavailable = "provider unavailable",
         /// The provider declines to authorize or to capture.
@@ -105,6 +107,8 @@ named! {
         ProviderNoticeReordered = "provider notice late",
         /// The carrier books and does not answer.
         CarrierTimeout = "carrier timeout",
+        /// The carrier never answers: it may have booked or not.
+        CarrierHangs = "carrier hangs",
         /// The carrier is down.
         CarrierUnavailable = "carrier unavailable",
         /// The carrier refuses a booking.

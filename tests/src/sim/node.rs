@@ -112,6 +112,7 @@ impl Node {
             provider: Arc::clone(&outside) as Arc<dyn PaymentProvider>,
             carrier: outside as Arc<dyn Carrier>,
             keys,
+            partner_call_max: runner_limits().partner_call_max,
         };
         let (door, calls) = mpsc::unbounded_channel();
         let progress = Arc::new(Progress::default());

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    future::pending,
     sync::{Arc, Mutex},
 };
 
@@ -25,6 +26,8 @@ use super::{
 const CRASH_PROVIDER: f64 = 0.015;
 const CRASH_CARRIER: f64 = 0.025;
 const CRASH_NOTICE: f64 = 0.008;
+/// Before a call reaches the partner, and again before its answer comes back.
+const HANG: f64 = 0.01;
 
 /// The world outside of the shop.
 #[derive(Clone)]
@@ -88,8 +91,17 @@ impl Outside {
         }
     }
 
+    /// Now and then never goes on, whatever the partner has made of the call: who waits must give it up.
+    async fn hang(&self, fault: Fault) {
+        if self.dice.chance(HANG) {
+            self.faults.count(fault);
+            pending::<()>().await;
+        }
+    }
+
     async fn called(&self, act: Act, answer: Result<Answer, payment::Error>) -> Result<Answer, payment::Error> {
         self.crash(Fault::CrashAfterProvider, CRASH_PROVIDER).await;
+        self.hang(Fault::ProviderHangs).await;
         match (&answer, act) {
             (Err(payment::Error::Timeout), _) => self.faults.count(Fault::ProviderTimeout),
             (Err(payment::Error::Unavailable(_)), _) => self.faults.count(Fault::ProviderUnavailable),
@@ -104,21 +116,25 @@ impl Outside {
 #[async_trait]
 impl PaymentProvider for Outside {
     async fn authorize(&self, charge: &Charge, token: &str) -> Result<Answer, payment::Error> {
+        self.hang(Fault::ProviderHangs).await;
         let answer = self.world.payments.authorize(charge, token).await;
         self.called(Act::Authorize, answer).await
     }
 
     async fn capture(&self, charge: &Charge, authorization: &str) -> Result<Answer, payment::Error> {
+        self.hang(Fault::ProviderHangs).await;
         let answer = self.world.payments.capture(charge, authorization).await;
         self.called(Act::Capture, answer).await
     }
 
     async fn void(&self, charge: &Charge) -> Result<Answer, payment::Error> {
+        self.hang(Fault::ProviderHangs).await;
         let answer = self.world.payments.void(charge).await;
         self.called(Act::Void, answer).await
     }
 
     async fn refund(&self, charge: &Charge, capture: &str) -> Result<Answer, payment::Error> {
+        self.hang(Fault::ProviderHangs).await;
         let answer = self.world.payments.refund(charge, capture).await;
         self.called(Act::Refund, answer).await
     }
@@ -136,8 +152,10 @@ impl PaymentProvider for Outside {
 #[async_trait]
 impl Carrier for Outside {
     async fn book(&self, booking: &Booking) -> Result<String, carrier::Error> {
+        self.hang(Fault::CarrierHangs).await;
         let answer = self.world.carrier.book(booking).await;
         self.crash(Fault::CrashAfterCarrier, CRASH_CARRIER).await;
+        self.hang(Fault::CarrierHangs).await;
         match &answer {
             Err(carrier::Error::Timeout) => self.faults.count(Fault::CarrierTimeout),
             Err(carrier::Error::Unavailable(_)) => self.faults.count(Fault::CarrierUnavailable),
