@@ -3,9 +3,10 @@
 //! A key is written once, at the end of its table, and never moved: the table is in order of arrival, and the
 //! members' index leads to rows without holding keys. Forgetting overwrites the 32 bytes in place and then
 //! empties the WAL, which held the page before. The row stays as a tombstone: a forgotten member
-//! gets no new key.
+//! gets no new key. New members who come while the disk is busy get their keys in one transaction.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fmt,
     num::NonZeroUsize,
     path::Path,
@@ -40,6 +41,9 @@ struct Inner {
     conn: Mutex<Connection>,
     /// Filled and emptied only while `conn` is locked, so that a key being forgotten cannot slip back in.
     cache: Mutex<LruCache<Uuid, MemberKey>>,
+    /// Members whose key was asked for and not in memory. Whoever has the connection next sees to all of them; no more
+    /// than there are callers who wait.
+    wanted: Mutex<BTreeSet<Uuid>>,
 }
 
 /// What the file knows of a member.
@@ -65,7 +69,7 @@ impl SqliteKeys {
         })?;
         let cached_max = NonZeroUsize::new(limits.keys_cached_max).unwrap_or(NonZeroUsize::MIN);
         let cache = Mutex::new(LruCache::sparse(cached_max));
-        Ok(Self(Arc::new(Inner { conn: Mutex::new(conn), cache })))
+        Ok(Self(Arc::new(Inner { conn: Mutex::new(conn), cache, wanted: Mutex::default() })))
     }
 
     /// Runs `work` where it may wait for the disk.
@@ -95,6 +99,10 @@ impl Inner {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn wanted(&self) -> MutexGuard<'_, BTreeSet<Uuid>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn existing(&self, member: Uuid) -> Result<Option<MemberKey>, Error> {
         let conn = self.conn();
         let Some(Known::Key(key)) = find(&conn, member).map_err(failed)? else { return Ok(None) };
@@ -103,19 +111,24 @@ impl Inner {
     }
 
     fn key(&self, member: Uuid) -> Result<MemberKey, Error> {
-        let conn = self.conn();
-        let key = match find(&conn, member).map_err(failed)? {
-            Some(Known::Key(key)) => key,
-            Some(Known::Forgotten) => return Err(Error::forgotten(member)),
-            None => {
-                let mut key = MemberKey([0; 32]);
-                getrandom::fill(&mut key.0).map_err(|error| Error::Failed(error.to_string()))?;
-                insert(&conn, member, Some(&key)).map_err(failed)?;
-                key
-            }
+        let mut conn = self.conn();
+        // Whoever had the connection before may have seen to this member as well.
+        let seen_to = self.cache().get(&member).cloned();
+        if let Some(key) = seen_to {
+            return Ok(key);
+        }
+        let alone = BTreeSet::from([member]);
+        let wanted: BTreeSet<Uuid> = std::mem::take(&mut *self.wanted()).union(&alone).copied().collect();
+        let keys = match keys(&mut conn, &wanted) {
+            // It may be another's row that is damaged; the others ask for theirs themselves.
+            Err(_) if wanted.len() > 1 => keys(&mut conn, &alone)?,
+            keys => keys?,
         };
-        self.cache().put(member, key.clone());
-        Ok(key)
+        let mut cache = self.cache();
+        for (member, key) in &keys {
+            cache.put(*member, key.clone());
+        }
+        keys.get(&member).cloned().ok_or_else(|| Error::forgotten(member))
     }
 
     fn adopt(&self, member: Uuid, key: &MemberKey) -> Result<(), Error> {
@@ -149,7 +162,10 @@ impl Keys for SqliteKeys {
         let cached = self.0.cache().get(&member).cloned();
         match cached {
             Some(key) => Ok(key),
-            None => self.blocking(move |inner| inner.key(member)).await,
+            None => {
+                self.0.wanted().insert(member);
+                self.blocking(move |inner| inner.key(member)).await
+            }
         }
     }
 
@@ -197,6 +213,28 @@ fn find(conn: &Connection, member: Uuid) -> rusqlite::Result<Option<Known>> {
     query.query_row([member.as_bytes()], known).optional()
 }
 
+/// These members' keys, made where they have none: in one transaction, which waits for the disk once. The forgotten are
+/// left out.
+fn keys(conn: &mut Connection, members: &BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, MemberKey>, Error> {
+    let mut keys = BTreeMap::new();
+    let transaction = conn.transaction().map_err(failed)?;
+    for member in members {
+        let key = match find(&transaction, *member).map_err(failed)? {
+            Some(Known::Key(key)) => key,
+            Some(Known::Forgotten) => continue,
+            None => {
+                let mut key = MemberKey([0; 32]);
+                getrandom::fill(&mut key.0).map_err(|error| Error::Failed(error.to_string()))?;
+                insert(&transaction, *member, Some(&key)).map_err(failed)?;
+                key
+            }
+        };
+        keys.insert(*member, key);
+    }
+    transaction.commit().map_err(failed)?;
+    Ok(keys)
+}
+
 /// Members after one, in the order of their ids.
 fn page(conn: &Connection, after: Option<Uuid>, limit: usize) -> rusqlite::Result<Vec<(Uuid, Option<MemberKey>)>> {
     let wanted = "SELECT member, forgotten, key FROM keys WHERE ?1 IS NULL OR member > ?1 ORDER BY member LIMIT ?2";
@@ -219,4 +257,64 @@ fn insert(conn: &Connection, member: Uuid, key: Option<&MemberKey>) -> rusqlite:
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn failed(error: rusqlite::Error) -> Error {
     Error::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{runtime, task::yield_now};
+
+    use super::*;
+
+    /// How many transactions the WAL holds: the frames that end one tell the size of the file after it.
+    fn transactions(folder: &Path) -> usize {
+        let wal = std::fs::read(folder.join("keys.sqlite-wal")).unwrap();
+        let Some((header, frames)) = wal.split_at_checked(32) else { return 0 };
+        let page = u32::from_be_bytes(header[8..12].try_into().unwrap()) as usize;
+        frames.chunks_exact(24 + page).filter(|frame| frame[4..8] != [0; 4]).count()
+    }
+
+    /// Asks for all of these at once, while the disk is busy with something else.
+    fn ask(keys: &SqliteKeys, members: impl Iterator<Item = Uuid>) -> Vec<Result<MemberKey, Error>> {
+        let runtime = runtime::Builder::new_current_thread().build().unwrap();
+        let busy = keys.0.conn();
+        let asked: Vec<_> = members
+            .map(|member| {
+                let keys = keys.clone();
+                runtime.spawn(async move { keys.key(member).await })
+            })
+            .collect();
+        while keys.0.wanted().len() < asked.len() {
+            runtime.block_on(yield_now());
+        }
+        drop(busy);
+        asked.into_iter().map(|asked| runtime.block_on(asked).unwrap()).collect()
+    }
+
+    #[test]
+    fn two_hundred_new_members_who_come_at_once_are_one_transaction() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = SqliteKeys::open(folder.path(), &Limits::default()).unwrap();
+        assert_eq!(transactions(folder.path()), 0);
+        let members = || (1..=200).map(Uuid::from_u128);
+        let made: BTreeSet<[u8; 32]> = ask(&keys, members()).into_iter().map(|key| key.unwrap().0).collect();
+        assert_eq!((made.len(), transactions(folder.path())), (200, 1));
+        // They are in the file, not only in memory.
+        drop(keys);
+        let keys = SqliteKeys::open(folder.path(), &Limits::default()).unwrap();
+        let kept: BTreeSet<[u8; 32]> = ask(&keys, members()).into_iter().map(|key| key.unwrap().0).collect();
+        assert_eq!((kept, transactions(folder.path())), (made, 0));
+    }
+
+    #[test]
+    fn of_those_who_come_at_once_nobody_suffers_for_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = SqliteKeys::open(folder.path(), &Limits::default()).unwrap();
+        let (forgotten, damaged) = (Uuid::from_u128(2), Uuid::from_u128(3));
+        keys.0.forget(forgotten).unwrap();
+        let damage = "INSERT INTO keys(member, forgotten, key) VALUES (?1, 0, x'00')";
+        keys.0.conn().execute(damage, params![damaged.as_bytes()]).unwrap();
+        let members = [Uuid::from_u128(1), forgotten, damaged, Uuid::from_u128(4)];
+        let got: Vec<bool> = ask(&keys, members.into_iter()).iter().map(Result::is_ok).collect();
+        assert_eq!(got, [true, false, false, true]);
+    }
 }

@@ -69,7 +69,9 @@ pub(super) async fn place(
         expires_at: context.now().checked_add(context.rules.order_ttl).unwrap_or(jiff::Timestamp::MAX),
         backdated,
     };
-    let refused = match facts(context, buyer, &wishes, coupon).await {
+    let sealed_for = place.ship_to.is_some().then_some(buyer);
+    let (facts, ()) = tokio::join!(facts(context, buyer, &wishes, coupon), make_key(context, sealed_for));
+    let refused = match facts {
         Ok((lines, coupon)) => {
             (place.lines, place.coupon) = (lines, coupon);
             None
@@ -90,6 +92,16 @@ pub(super) async fn place(
     match drive(context, order, first, deadline).await? {
         Some(response) => Ok(response),
         None => answer(context, order).await,
+    }
+}
+
+/// Sees to it that this member has a key. A new key waits for the disk: here one order does, in the desk's lane every order
+/// behind it would. What goes wrong is the desk's to say: it asks again if the command has something to seal, and a repeat
+/// has not.
+async fn make_key(context: &Context, member: Option<MemberId>) {
+    let Some(member) = member else { return };
+    if let Err(error) = context.keys.key(member.0).await {
+        tracing::debug!(%error, "a key could not be made ahead");
     }
 }
 
