@@ -2,8 +2,8 @@
 //!
 //! The defaults of HTTP libraries are made for friends; this door stands in a street. Nothing that a client
 //! can make large is without a bound here, and each bound has a test that runs into it
-//! (`tests/door/limits.rs`). What a limit refuses is refused early and cheaply: an overloaded gateway must
-//! spend its time on the requests it has accepted.
+//! (`tests/door/limits_connection.rs` and `tests/door/limits_request.rs`). What a limit refuses is refused early and
+//! cheaply: an overloaded gateway must spend its time on the requests it has accepted.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
