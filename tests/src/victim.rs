@@ -40,7 +40,7 @@ pub struct Fault {
     pub effect: Option<String>,
 }
 
-/// A running shop.
+/// A running shop, or a bare log.
 #[derive(Debug)]
 pub struct Victim {
     child: Child,
@@ -97,6 +97,20 @@ impl Victim {
         let log = File::options().create(true).append(true).open(log).expect("a file for its log");
         let mut command = Command::new(binary());
         command.args(["serve", "--json", "--config"]).arg(config).env("CARTULARY_LOG", "warn").stderr(log);
+        Self::launch(command, None)
+    }
+
+    /// Starts the binary as the server of a bare log in a folder.
+    ///
+    /// # Errors
+    /// How it ended, when that was before it listened.
+    ///
+    /// # Panics
+    /// When it neither listens nor ends.
+    pub fn serve_log(folder: &Path) -> Result<Self, ExitStatus> {
+        let mut command = Command::new(binary());
+        command.args(["log", "serve", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(folder);
+        command.env("CARTULARY_LOG", "error").stderr(Stdio::null());
         Self::launch(command, None)
     }
 
@@ -203,6 +217,17 @@ fn watched(folder: &Path, fault: &Fault) -> (Command, Option<NamedTempFile>) {
     }
     command.arg(binary());
     (command, Some(seen))
+}
+
+/// What the binary says to `--json`.
+///
+/// # Panics
+/// When it fails.
+#[must_use]
+pub fn cartulary(args: &[&str]) -> serde_json::Value {
+    let output = Command::new(binary()).args(args).arg("--json").output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("a line of JSON")
 }
 
 /// Whether something was killed, rather than ended by itself.

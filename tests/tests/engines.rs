@@ -12,13 +12,12 @@ mod races;
 #[path = "slice.rs"]
 mod slice;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use gateway::config::Engines;
 use postgres::{Client, NoTls};
 use proto::v1::{self, OrderState};
-use serde_json::Value;
-use tests::{engines::Fleet, say, shop::TestShop, victim};
+use tests::{engines::Fleet, say, shop::TestShop, victim::cartulary};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_can_be_read_with_psql_and_nothing_of_it_lies_in_the_folder() {
@@ -146,11 +145,4 @@ fn configuration(shop: &TestShop) -> String {
         "data = '{data}'\nengines.log = 'postgres'\nengines.bus = 'nats'\npostgres.url = '{database}'\n\
          nats.url = '{nats}'\nnats.outlet.prefix = '{prefix}'\n"
     )
-}
-
-/// What the real program says.
-fn cartulary(args: &[&str]) -> Value {
-    let output = Command::new(victim::binary()).args(args).arg("--json").output().expect("it runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("a line of JSON")
 }

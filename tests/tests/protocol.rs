@@ -1,7 +1,7 @@
 //! The EventStoreDB protocol around a shop: its clients look at the log, and a shop stands on a log that is served by it.
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fs, net::SocketAddr, sync::Arc};
 
 use eventstore::{AppendToStreamOptions, Client, EventData, ReadAllOptions};
 use futures::FutureExt as _;
@@ -17,6 +17,7 @@ use serde_json::json;
 use tests::{
     say,
     shop::{TestShop, buyer},
+    victim::{self, Victim, cartulary},
 };
 use tokio::sync::oneshot;
 
@@ -114,4 +115,44 @@ async fn a_shop_sells_on_a_log_that_is_served_by_the_protocol_and_remembers() {
     shop.stop().await;
     drop(end);
     running.await.expect("no panic").expect("an orderly end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_program_serves_a_bare_log_and_a_shops_log_is_copied_into_it_and_out_again() {
+    let place = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| place.path().join(name).display().to_string();
+    let data = place.path().join("shop");
+    let mut shop = TestShop::open_with(move |config| config.data = data.clone()).await;
+    say::stock(&mut shop.operator().await, "mug", 255, 10).await;
+    let mut ann = shop.buyer(1).await;
+    let placed = ann.orders.process_order(say::paid_order(&[("mug", 3)])).await.expect("placed").into_inner();
+    say::until(&mut ann, &placed.order_id, OrderState::Delivered, placed.position).await;
+    shop.stop().await;
+
+    let bare = place.path().join("bare");
+    let served = Victim::serve_log(&bare).expect("it listens");
+    let token = victim::token(&bare, buyer(9), "operator");
+    // As with a long log: older events are not found by their ids, and distances are estimates.
+    let settings = format!(
+        "data = '{}'\nengines.log = 'eventstoredb'\neventstoredb.url = 'esdb://token:{token}@{}?tls=false'\n\
+         eventstoredb.limits.ids_max = 3\neventstoredb.limits.page_events = 2\neventstoredb.limits.distance_exact_max = 2\n",
+        path("nothing"),
+        served.addr
+    );
+    fs::write(path("served.toml"), settings).expect("written");
+    let (into, out) = (["--data", &path("shop"), "--to", &path("served.toml")], ["--config", &path("served.toml")]);
+    let copy = |args: &[&str]| cartulary(&[&["log", "copy", "--without-keys"], args].concat());
+    let first = copy(&into);
+    assert!(first["events"].as_u64() > Some(10) && first["copied"] == first["events"], "{first}");
+    let again = copy(&into);
+    assert_eq!(
+        (&again["sha256"], &again["events"], again["copied"].as_u64()),
+        (&first["sha256"], &first["events"], Some(0))
+    );
+
+    let back = copy(&[&out[..], &["--to-data", &path("back")]].concat());
+    assert_eq!(back, first, "the same events, with the same hash, all of them written");
+    let whole = copy(&["--data", &path("shop"), "--to-data", &path("back")]);
+    assert_eq!((&whole["sha256"], whole["copied"].as_u64()), (&first["sha256"], Some(0)), "as they were in the shop");
+    served.stop();
 }
