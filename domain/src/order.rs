@@ -16,6 +16,7 @@ use crate::{
     decider::Decider,
     ids::{DeliveryId, OrderId, PaymentId, Sku},
     money::Money,
+    personal::Personal,
 };
 
 mod command;
@@ -39,7 +40,7 @@ pub struct Order;
 
 impl Decider for Order {
     const CATEGORY: &'static str = "order";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     type Id = OrderId;
     type State = State;
     type Command = Command;
@@ -68,11 +69,12 @@ impl Decider for Order {
             Command::RecordDelivered => delivered(state),
             Command::RecordUndeliverable { why } => undeliverable(state, placed, why),
             Command::Expire { now } => Ok(expired(state, placed, *now)),
-            Command::Cancel { why } => cancelled(state, why),
+            Command::Cancel { why } => cancelled(state, placed, why),
             Command::Close => closed(state),
             Command::OpenReturn { return_id, wishes, why, backdated } => {
                 let opened = returning::open(state, placed, *return_id, wishes)?;
-                Ok(opened.map(|opened| ReturnOpened { why: why.clone(), backdated: *backdated, ..opened }.into()))
+                let why = Personal::words(placed.buyer, why);
+                Ok(opened.map(|opened| ReturnOpened { why, backdated: *backdated, ..opened }.into()))
             }
             Command::RecordReturned { return_id } => Ok(returning::finish(state, placed, *return_id)),
         };
@@ -200,11 +202,11 @@ fn expired(state: &State, placed: &Placed, now: Timestamp) -> Option<Event> {
     (state.situation().unpaid() && now >= placed.expires_at).then(|| Expired {}.into())
 }
 
-fn cancelled(state: &State, why: &str) -> Decision {
+fn cancelled(state: &State, placed: &Placed, why: &str) -> Decision {
     match state.situation() {
         Situation::Ending { reason: Reason::Cancelled } | Situation::Closed { reason: Reason::Cancelled } => Ok(None),
         // Once it is paid its goods may be leaving the shelf at this moment: from then on they come back by a return.
-        situation if situation.unpaid() => Ok(Some(Cancelled { why: why.to_owned() }.into())),
+        situation if situation.unpaid() => Ok(Some(Cancelled { why: Personal::words(placed.buyer, why) }.into())),
         _ => Err(state.not_now("cancelling")),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     decider::Decider,
     ids::{PaymentId, RefundId, derive},
     money::Money,
+    personal::Personal,
 };
 
 mod command;
@@ -68,7 +69,10 @@ impl Decider for Payment {
             (Command::RecordDeclined { reason }, Some(payment)) => Ok(declined(payment, reason)),
             (Command::Cancel | Command::Forestall { .. }, Some(payment)) => cancel(payment),
             (Command::RecordVoided, Some(payment)) => Ok(voided(payment)),
-            (Command::Refund { refund, amount, key }, Some(payment)) => request_refund(payment, *refund, *amount, *key),
+            (Command::Refund { refund, amount, key, why }, Some(payment)) => {
+                let why = Personal::words(payment.buyer, why);
+                request_refund(payment, RefundRequested { refund: *refund, amount: *amount, key: *key, why })
+            }
             (Command::RecordRefunded { refund, key }, Some(payment)) => Ok(refunded(payment, *refund, *key)),
             (Command::RecordRefundFailed { refund, key, reason }, Some(payment)) => {
                 Ok(refund_failed(payment, *refund, *key, reason))
@@ -116,7 +120,7 @@ fn change(payment: &mut Details, event: &Event) {
             payment.situation = Situation::Cancelled { authorization };
         }
         Event::Voided(_) => payment.situation = Situation::Voided,
-        Event::RefundRequested(RefundRequested { refund, amount, key }) => {
+        Event::RefundRequested(RefundRequested { refund, amount, key, .. }) => {
             let attempts = payment.refunds.get(refund).map_or(0, |known| known.attempts).saturating_add(1);
             payment.refunds.insert(*refund, Refund { amount: *amount, key: *key, outcome: Outcome::Pending, attempts });
         }
@@ -171,7 +175,7 @@ fn captured(payment: &Details, amount: Money, reference: &str, at: Timestamp) ->
     let mut events = vec![Captured { amount, reference: reference.to_owned(), at }.into()];
     if amount != payment.amount {
         let refund = payment.wrong_amount_refund();
-        events.push(RefundRequested { refund, amount, key: derive(refund.0, "refund", &[]) }.into());
+        events.push(RefundRequested { refund, amount, key: derive(refund.0, "refund", &[]), why: None }.into());
     }
     Ok(events)
 }
@@ -202,7 +206,8 @@ fn voided(payment: &Details) -> Vec<Event> {
     }
 }
 
-fn request_refund(payment: &Details, refund: RefundId, amount: Money, key: Uuid) -> Result<Vec<Event>, Rejection> {
+fn request_refund(payment: &Details, wish: RefundRequested) -> Result<Vec<Event>, Rejection> {
+    let RefundRequested { refund, amount, key, .. } = wish;
     let Some((captured, _)) = payment.captured() else {
         return Err(Rejection::NotCaptured);
     };
@@ -219,7 +224,7 @@ fn request_refund(payment: &Details, refund: RefundId, amount: Money, key: Uuid)
     same_currency(payment, amount)?;
     let refunded_or_pending = payment.owed_beside(refund);
     match refunded_or_pending.plus(amount) {
-        Ok(sum) if sum.amount <= captured.amount => Ok(vec![RefundRequested { refund, amount, key }.into()]),
+        Ok(sum) if sum.amount <= captured.amount => Ok(vec![wish.into()]),
         _ => Err(Rejection::RefundExceedsCapture { captured, refunded_or_pending, requested: amount }),
     }
 }

@@ -50,6 +50,14 @@ impl<T> Personal<T> {
     }
 }
 
+impl Personal<String> {
+    /// What somebody said in their own words about `member`, or to them; `None` where nothing was said.
+    #[must_use]
+    pub fn words(member: MemberId, text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self::open(member, text.to_owned()))
+    }
+}
+
 /// What a codec sees of a personal field, whatever its type.
 pub trait Sealable: Send {
     /// Whose key seals it.

@@ -9,6 +9,7 @@ use crate::{
     decider::Decider,
     ids::{MemberId, OrderId, PaymentId, ProductId, Region, ReturnId, Sku, WarehouseId},
     money::{Money, MoneyError},
+    personal::Personal,
     stock::UNITS_MAX,
 };
 
@@ -21,7 +22,7 @@ crate::events! {
     /// What happens to a return.
     Event {
         /// The buyer sends goods back.
-        Requested = "return.requested" 1,
+        Requested = "return.requested" 1 personal [reason],
         /// They are at a warehouse.
         Received = "return.received" 1,
         /// Goods are restocked and money is back: nothing is left to do.
@@ -44,8 +45,9 @@ pub struct Requested {
     pub refund: Money,
     /// Where the goods had gone, frozen from the order.
     pub region: Region,
-    /// The buyer's words; may be empty.
-    pub reason: String,
+    /// The buyer's words, if they said any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Personal<String>>,
 }
 
 /// One kind of goods that comes back.
@@ -89,8 +91,8 @@ pub enum Command {
         refund: Money,
         /// Where the goods had gone.
         region: Region,
-        /// The buyer's words.
-        reason: String,
+        /// The buyer's words, sealed as the order has them.
+        reason: Option<Personal<String>>,
     },
     /// Let the goods be at this warehouse.
     Receive {
@@ -208,7 +210,7 @@ pub struct Return;
 
 impl Decider for Return {
     const CATEGORY: &'static str = "return";
-    const FOLD: u32 = 1;
+    const FOLD: u32 = 2;
     type Id = ReturnId;
     type State = State;
     type Command = Command;
@@ -275,8 +277,9 @@ fn request(state: &State, wish: Requested) -> Result<Vec<Event>, Rejection> {
     if sum != wish.refund {
         return Err(Rejection::RefundMismatch { sum, refund: wish.refund });
     }
-    match wish.reason.chars().count() {
-        found if found > REASON_MAX => Err(Rejection::ReasonTooLong { found }),
+    let words = wish.reason.as_ref().and_then(Personal::value);
+    match words.map(|words| words.chars().count()) {
+        Some(found) if found > REASON_MAX => Err(Rejection::ReasonTooLong { found }),
         _ => Ok(vec![wish.into()]),
     }
 }

@@ -108,6 +108,12 @@ impl Caller {
         Ok(())
     }
 
+    /// Whether the caller may read what is sealed as `owner`'s: their own, or their work with it.
+    #[must_use]
+    pub fn may_read(&self, owner: MemberId) -> bool {
+        owner == self.member || self.is(Role::Partner) || self.is(Role::Operator)
+    }
+
     /// Passes when the caller may set a field that only `role` may set.
     ///
     /// # Errors
@@ -150,6 +156,15 @@ mod tests {
         let refusal = buyer.may_reach(other).expect_err("not theirs");
         assert_eq!(error::reason_of(&refusal), Some(Reason::NotYours));
         assert!(Caller { own_only: false, ..buyer }.may_reach(other).is_ok());
+    }
+
+    #[test]
+    fn what_is_sealed_is_read_by_its_owner_and_by_those_who_work_with_it() {
+        let (me, other) = (MemberId::from_u128(1), MemberId::from_u128(2));
+        let as_a = |role| Caller { member: me, roles: Roles::of(&[role]), own_only: false };
+        let readers: Vec<_> = ALL.into_iter().filter(|role| as_a(*role).may_read(other)).collect();
+        assert_eq!(readers, [Role::Partner, Role::Operator]);
+        assert!(ALL.into_iter().all(|role| as_a(role).may_read(me)));
     }
 
     #[test]

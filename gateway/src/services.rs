@@ -27,6 +27,7 @@ mod payment;
 mod refusal;
 mod report;
 mod returns;
+mod sealed;
 mod stock;
 mod views;
 mod watch;

@@ -18,11 +18,19 @@ mod stock;
 use std::time::Duration;
 
 use gateway::config::Config;
+use ports::store::Position;
+use tests::shop::TestShop;
 use tonic::{Response, Status};
 
 /// What was answered, or the reason why not.
 fn outcome<T>(answer: Result<Response<T>, Status>) -> Result<T, String> {
     answer.map(Response::into_inner).map_err(|status| tests::client::reason(&status))
+}
+
+/// Whether these words stand in the log, where anybody who has its files can read them.
+async fn stands_in_the_log(shop: &TestShop, words: &str) -> bool {
+    let log = shop.running().log().read_all(Position::START, 10_000).await.expect("the log");
+    log.iter().any(|event| String::from_utf8_lossy(&event.data).contains(words))
 }
 
 /// A carrier that takes its time: deliveries are the test's to report.

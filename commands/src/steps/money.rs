@@ -155,7 +155,7 @@ impl Steps {
         }
         let refund = RefundId::derived(payment.0, &[b"undo"]);
         let key = derive(refund.0, "refund", &[]);
-        let ask = payment::Command::Refund { refund, amount, key };
+        let ask = payment::Command::Refund { refund, amount, key, why: String::new() };
         self.shop.payment.execute(&payment, ask, due.request("refund", payment.0.as_bytes())).await?;
         Ok(())
     }

@@ -54,7 +54,7 @@ impl Steps {
             currency: amount.currency.code().to_owned(),
         };
         if let Step::RefundAgain { refund, key, amount } = step {
-            let again = Command::Refund { refund, amount, key };
+            let again = Command::Refund { refund, amount, key, why: String::new() };
             self.shop.payment.execute(&id, again, due.request("again", key.as_bytes())).await?;
             return Ok(());
         }

@@ -78,7 +78,9 @@ impl Steps {
 
     async fn refund_return(&self, due: Due, id: ReturnId, payment: PaymentId, amount: Money) -> Result<(), Failure> {
         let refund = process::refund_id(id);
-        let ask = payment::Command::Refund { refund, amount, key: derive(refund.0, "refund", &[]) };
+        // Why is told by the return itself.
+        let key = derive(refund.0, "refund", &[]);
+        let ask = payment::Command::Refund { refund, amount, key, why: String::new() };
         self.shop.payment.execute(&payment, ask, due.request("refund", b"")).await?;
         Ok(())
     }

@@ -76,7 +76,7 @@ pub enum Command {
     },
     /// Call it off, while it is not yet paid.
     Cancel {
-        /// Why, in the caller's words.
+        /// Why, in the caller's words; may be empty. Sealed as the buyer's.
         why: String,
     },
     /// Record that everything held is let go.
@@ -87,7 +87,7 @@ pub enum Command {
         return_id: ReturnId,
         /// Which goods.
         wishes: Vec<ReturnWish>,
-        /// Why, in the buyer's words.
+        /// Why, in the buyer's words; may be empty. Sealed as theirs.
         why: String,
         /// When it was sent back, if an importer says so.
         backdated: Option<Timestamp>,

@@ -43,13 +43,13 @@ events! {
         /// Nobody paid in time.
         Expired = "order.expired" 1,
         /// The buyer or the shop called it off.
-        Cancelled = "order.cancelled" 1,
+        Cancelled = "order.cancelled" 1 personal [why],
         /// Money came after the order had ended; it is revived if stock allows, else refunded.
         PaidLate = "order.paid_late" 1,
         /// Everything that was held is let go: the order has ended without a sale.
         Closed = "order.closed" 1,
         /// The buyer wants to send goods back.
-        ReturnOpened = "order.return_opened" 1,
+        ReturnOpened = "order.return_opened" 1 personal [why],
         /// Goods came back and their money was refunded.
         Returned = "order.returned" 1,
     }
@@ -256,8 +256,9 @@ pub struct Expired {}
 /// See [`Event::Cancelled`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancelled {
-    /// Why, in the caller's words.
-    pub why: String,
+    /// Why, in the caller's words, if they said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Personal<String>>,
 }
 
 /// See [`Event::PaidLate`].
@@ -282,8 +283,9 @@ pub struct ReturnOpened {
     pub lines: Vec<Sold>,
     /// The money to give back: the sum of the lines.
     pub refund: Money,
-    /// Why, in the buyer's words.
-    pub why: String,
+    /// Why, in the buyer's words, if they said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Personal<String>>,
     /// When it was sent back, if an importer says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backdated: Option<Timestamp>,

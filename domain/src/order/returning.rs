@@ -49,7 +49,7 @@ pub(super) fn open(
     for line in &lines {
         refund = refund.plus(line.amount)?;
     }
-    Ok(Some(ReturnOpened { return_id, lines, refund, why: String::new(), backdated: None }))
+    Ok(Some(ReturnOpened { return_id, lines, refund, why: None, backdated: None }))
 }
 
 /// Takes one wish's units from the order's lines, in their order.

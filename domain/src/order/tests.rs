@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     coupon::{Discount, Terms},
+    decider::Stored as _,
     ids::{CampaignId, ClaimId, MemberId, ProductId, Region, ReturnId, SellerId},
     money::Currency,
     stock,
@@ -180,7 +181,7 @@ fn money_that_comes_after_a_cancellation_is_to_be_given_back() {
     let history = [
         life(&order, 3),
         vec![
-            Cancelled { why: "changed my mind".into() }.into(),
+            Cancelled { why: Personal::words(order.buyer, "changed my mind") }.into(),
             Closed {}.into(),
             PaidLate { payment: PAYMENT, amount: gbp(510) }.into(),
         ],
@@ -240,7 +241,8 @@ fn a_second_payment_for_a_paid_order_is_not_the_orders() {
 #[test]
 fn what_is_paid_can_no_longer_be_cancelled() {
     let cancel = || Command::Cancel { why: "late".into() };
-    given::<Order>(life(&two_hearts(), 3)).when(cancel()).then([Cancelled { why: "late".into() }.into()]);
+    let why = Personal::words(two_hearts().buyer, "late");
+    given::<Order>(life(&two_hearts(), 3)).when(cancel()).then([Cancelled { why }.into()]);
     for (events, situation) in [(4, "paid"), (5, "confirmed")] {
         given::<Order>(life(&two_hearts(), events))
             .when(cancel())
@@ -291,8 +293,26 @@ fn goods_that_were_never_delivered_cannot_be_sent_back() {
 }
 
 fn fold_with(history: Vec<Event>, command: &Command) -> Vec<Event> {
-    let events = Order::decide(&crate::decider::fold::<Order>(&history), command).unwrap();
+    let mut events = Order::decide(&crate::decider::fold::<Order>(&history), command).unwrap();
+    for field in events.iter_mut().flat_map(Event::personal) {
+        field.seal(b"sealed".to_vec());
+    }
     [history, events].concat()
+}
+
+#[test]
+fn what_a_buyer_says_is_sealed_as_theirs_and_never_written_open() {
+    let order = two_hearts();
+    for (events, command) in [(3, Command::Cancel { why: "too dear".into() }), (7, give_back(1, 1))] {
+        let history = life(&order, events);
+        let mut said = Order::decide(&crate::decider::fold::<Order>(&history), &command).unwrap();
+        assert!(said[0].encode().is_err(), "open words are never written");
+        let whose: Vec<_> = said[0].personal().iter().map(|field| field.member()).collect();
+        assert_eq!(whose, [order.buyer]);
+        assert!(fold_with(history, &command).last().unwrap().encode().is_ok());
+    }
+    let silent = Command::Cancel { why: String::new() };
+    given::<Order>(life(&order, 3)).when(silent).then([Cancelled { why: None }.into()]);
 }
 
 fn any_command() -> impl Strategy<Value = Command> {

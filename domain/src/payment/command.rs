@@ -69,6 +69,8 @@ pub enum Command {
         amount: Money,
         /// The idempotency key of this attempt.
         key: Uuid,
+        /// Why, in the caller's words; may be empty. Sealed as the buyer's.
+        why: String,
     },
     /// The provider gave the money back.
     RecordRefunded {

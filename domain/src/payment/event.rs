@@ -8,6 +8,7 @@ use crate::{
     events,
     ids::{MemberId, OrderId, RefundId},
     money::Money,
+    personal::Personal,
 };
 
 events! {
@@ -26,7 +27,7 @@ events! {
         /// What was set aside was let go.
         Voided = "payment.voided" 1,
         /// The shop wants to give money back; the provider is asked next.
-        RefundRequested = "payment.refund_requested" 1,
+        RefundRequested = "payment.refund_requested" 1 personal [why],
         /// The money was given back.
         Refunded = "payment.refunded" 1,
         /// The provider refused to give it back.
@@ -91,6 +92,9 @@ pub struct RefundRequested {
     pub amount: Money,
     /// The idempotency key of this attempt at it.
     pub key: Uuid,
+    /// Why, in the words of the one who asked for it, if they said any: about the buyer, so sealed as theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Personal<String>>,
 }
 
 /// The money was given back.

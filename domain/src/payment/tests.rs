@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    decider::fold,
+    decider::{Stored as _, fold},
     ids::{MemberId, OrderId},
     money::Currency,
     testing::{Given, given},
@@ -71,11 +71,11 @@ fn record_declined() -> Command {
 }
 
 fn refund(n: u128, amount: i64, key: u128) -> Command {
-    Command::Refund { refund: refund_id(n), amount: gbp(amount), key: attempt(key) }
+    Command::Refund { refund: refund_id(n), amount: gbp(amount), key: attempt(key), why: String::new() }
 }
 
 fn refund_requested(n: u128, amount: i64, key: u128) -> Event {
-    RefundRequested { refund: refund_id(n), amount: gbp(amount), key: attempt(key) }.into()
+    RefundRequested { refund: refund_id(n), amount: gbp(amount), key: attempt(key), why: None }.into()
 }
 
 fn record_refunded(n: u128, key: u128) -> Command {
@@ -170,7 +170,7 @@ fn another_amount_than_was_asked_for_is_given_back_at_once() {
     for amount in [1, 999, 1001] {
         let record = || Command::RecordCaptured { amount: gbp(amount), reference: "cap-1".into(), at: at() };
         let captured = || Captured { amount: gbp(amount), reference: "cap-1".into(), at: at() }.into();
-        let asked = RefundRequested { refund, amount: gbp(amount), key: derive(refund.0, "refund", &[]) };
+        let asked = RefundRequested { refund, amount: gbp(amount), key: derive(refund.0, "refund", &[]), why: None };
         for before in [vec![], vec![authorized()], vec![declined()], vec![cancelled()]] {
             let history = [vec![requested()], before].concat();
             given::<Payment>(history.clone()).when(record()).then([captured(), asked.clone().into()]);
@@ -214,6 +214,17 @@ fn captured_money_cannot_be_cancelled_only_refunded() {
 }
 
 #[test]
+fn why_a_refund_was_asked_for_is_kept_sealed_as_the_buyers() {
+    let (refund, key) = (refund_id(1), attempt(1));
+    let command = Command::Refund { refund, amount: gbp(600), key, why: "was ill in hospital".into() };
+    let why = Personal::words(BUYER, "was ill in hospital");
+    let mut asked: Event = RefundRequested { refund, amount: gbp(600), key, why }.into();
+    after([captured()]).when(command).then([asked.clone()]);
+    assert!(asked.encode().is_err(), "open words are never written");
+    assert_eq!(asked.personal().iter().map(|field| field.member()).collect::<Vec<_>>(), [BUYER]);
+}
+
+#[test]
 fn two_refunds_of_sixty_percent_do_not_both_pass() {
     after([captured(), refund_requested(1, 600, 1)]).when(refund(2, 600, 2)).then_rejected(
         &Rejection::RefundExceedsCapture { captured: gbp(1000), refunded_or_pending: gbp(600), requested: gbp(600) },
@@ -237,7 +248,7 @@ fn a_refund_names_a_positive_amount_of_the_payments_currency_and_keeps_it() {
     let euros = Money::new(5, Currency::EUR);
     let mismatch = Rejection::CurrencyMismatch { expected: Currency::GBP, found: Currency::EUR };
     after([captured()])
-        .when(Command::Refund { refund: refund_id(1), amount: euros, key: attempt(1) })
+        .when(Command::Refund { refund: refund_id(1), amount: euros, key: attempt(1), why: String::new() })
         .then_rejected(&mismatch);
     after([])
         .when(Command::RecordCaptured { amount: euros, reference: "cap-1".into(), at: at() })
@@ -318,7 +329,8 @@ fn commands() -> impl Strategy<Value = Command> {
         (0_u128..4, amount, 0_u128..8).prop_map(|(n, amount, key)| Command::Refund {
             refund: refund_id(n),
             amount,
-            key: attempt(key)
+            key: attempt(key),
+            why: String::new()
         }),
         (0_u128..4, 0_u128..8).prop_map(|(n, key)| record_refunded(n, key)),
         (0_u128..4, 0_u128..8).prop_map(|(n, key)| record_refund_failed(n, key)),

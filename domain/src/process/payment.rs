@@ -146,14 +146,14 @@ mod tests {
         let (refund, amount) = (RefundId::from_u128(4), Money::new(500, Currency::GBP));
         let mut history = captured();
         let mut keys = vec![Uuid::from_u128(5)];
-        history.push(RefundRequested { refund, amount, key: keys[0] }.into());
+        history.push(RefundRequested { refund, amount, key: keys[0], why: None }.into());
         loop {
             history.push(RefundFailed { refund, reason: "no".into() }.into());
             match next(&fold::<Payment>(&history)) {
                 Next::Do(Step::RefundAgain { key, .. }) => {
                     assert!(!keys.contains(&key), "the same key again is the same refusal again");
                     keys.push(key);
-                    history.push(RefundRequested { refund, amount, key }.into());
+                    history.push(RefundRequested { refund, amount, key, why: None }.into());
                 }
                 Next::Done => break,
                 other => panic!("{other:?}"),

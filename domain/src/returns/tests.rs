@@ -22,7 +22,7 @@ fn wish(lines: &[Line], refund: Money) -> Requested {
         lines: lines.to_vec(),
         refund,
         region: Region::new("GB").unwrap(),
-        reason: "too small".into(),
+        reason: Some(Personal::Sealed { member: MemberId::from_u128(2), ciphertext: b"too small".to_vec() }),
     }
 }
 
@@ -96,7 +96,8 @@ fn lines_quantities_amounts_and_words_have_limits() {
         refuse(wish(&[line(found, 1)], gbp(1)), &Rejection::InvalidQuantity { sku: sku.clone(), found });
     }
     refuse(wish(&[line(1, -1)], gbp(-1)), &Rejection::InvalidAmount { sku, found: gbp(-1) });
-    let wordy = Requested { reason: "x".repeat(REASON_MAX + 1), ..wish(&[line(1, 1)], gbp(1)) };
+    let words = Personal::words(MemberId::from_u128(2), &"x".repeat(REASON_MAX + 1));
+    let wordy = Requested { reason: words, ..wish(&[line(1, 1)], gbp(1)) };
     refuse(wordy, &Rejection::ReasonTooLong { found: REASON_MAX + 1 });
 }
 

@@ -5,12 +5,11 @@
 //! the message can be read back from it. It is sealed under the buyer's key before it is stored anywhere.
 
 use domain::{delivery::ADDRESS_MAX, ids::MemberId, personal::Personal};
-use ports::keys;
 use projections::sealed::Sealed;
 use proto::v1::Address;
 use tonic::Status;
 
-use super::{Context, convert, refusal};
+use super::{Context, convert};
 use crate::error::{invalid, missing};
 
 /// The most lines of a street address.
@@ -69,18 +68,7 @@ impl Context {
     /// # Errors
     /// While the keys are out of reach: no address would mean that the member was forgotten.
     pub(super) async fn open_address(&self, sealed: Option<&Sealed>) -> Result<Option<Address>, Status> {
-        let Some(Personal::Sealed { member, ciphertext }) = sealed.map(|sealed| &sealed.value) else { return Ok(None) };
-        let key = match self.keys.existing(member.0).await {
-            Ok(key) => key,
-            Err(error @ keys::Error::Unavailable(_)) => return Err(refusal::of_keys(&error)),
-            Err(error @ keys::Error::Failed(_)) => {
-                tracing::warn!(%error, "an address is not shown");
-                None
-            }
-        };
-        let plaintext = key.and_then(|key| key.open(ciphertext).ok());
-        let label = plaintext.and_then(|plaintext| serde_json::from_slice::<String>(&plaintext).ok());
-        Ok(label.and_then(|label| read(&label)))
+        Ok(self.unseal(sealed).await?.and_then(|label| read(&label)))
     }
 }
 

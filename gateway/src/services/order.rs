@@ -103,8 +103,11 @@ async fn look(context: &Context, caller: &Caller, id: OrderId) -> Result<v1::Ord
         None => None,
     };
     let mut order = show::full(&row, delivery.as_ref());
-    if row.buyer == caller.member || caller.is(v1::Role::Partner) || caller.is(v1::Role::Operator) {
+    if caller.may_read(row.buyer) {
         order.ship_to = context.open_address(row.ship_to.as_ref()).await?;
+    }
+    if let Some(view::Ended::Cancelled(words)) = &row.ended {
+        show::why_cancelled(&mut order, &context.words(caller, row.buyer, words.as_ref()).await?);
     }
     Ok(order)
 }

@@ -42,7 +42,11 @@ impl PaymentService for Payments {
         self.0.views.reached::<view::Payments>(asked.min_position, deadline).await?;
         let row = self.0.views.payments.get(&id).await.map_err(|error| unread(&error))?;
         let row = row.filter(|row| caller.may_reach(row.buyer).is_ok()).ok_or_else(|| not_found(id))?;
-        Ok(Response::new(shown(&row)))
+        let mut payment = shown(&row);
+        for (shown, refund) in payment.refunds.iter_mut().zip(&row.refunds) {
+            shown.reason = self.0.words(&caller, row.buyer, refund.why.as_ref()).await?;
+        }
+        Ok(Response::new(payment))
     }
 
     async fn refund_payment(
@@ -92,7 +96,7 @@ async fn refund(
         Some(amount) => amount,
         None => left(context, id).await?,
     };
-    let command = Command::Refund { refund, amount, key: derive(refund.0, "refund", &[]) };
+    let command = Command::Refund { refund, amount, key: derive(refund.0, "refund", &[]), why: why.clone() };
     let outcome = context.shop.payment.execute(&id, command, request.clone()).await;
     let outcome = outcome.map_err(|error| refusal::of(error, |why| rejected(&why, id)))?;
     let asked = outcome.events.iter().find_map(|event| match event {
@@ -106,6 +110,7 @@ async fn refund(
             amount: Some(convert::to_money(asked.unwrap_or(amount))),
             state: RefundState::Requested.into(),
             reason: why,
+            failure: String::new(),
             create_time: Some(convert::to_moment(at)),
         }),
         payment_id: id.to_string(),
@@ -126,6 +131,7 @@ async fn left(context: &Context, id: PaymentId) -> Result<Money, Status> {
     looked.map_err(|error| refusal::of(error, |why| rejected(&why, id)))?.ok_or_else(|| not_found(id))
 }
 
+/// The payment without what was said about its refunds, which is sealed.
 fn shown(row: &view::Payment) -> v1::Payment {
     let (state, reason) = match &row.state {
         view::State::Requested => (PaymentState::Requested, ""),
@@ -151,7 +157,7 @@ fn shown(row: &view::Payment) -> v1::Payment {
 }
 
 fn shown_refund(refund: &view::Refund) -> v1::Refund {
-    let (state, reason) = match &refund.state {
+    let (state, failure) = match &refund.state {
         view::RefundState::Requested => (RefundState::Requested, ""),
         view::RefundState::Refunded => (RefundState::Refunded, ""),
         view::RefundState::Failed { reason } => (RefundState::Failed, reason.as_str()),
@@ -160,8 +166,9 @@ fn shown_refund(refund: &view::Refund) -> v1::Refund {
         refund_id: refund.refund.to_string(),
         amount: Some(convert::to_money(refund.amount)),
         state: state.into(),
-        reason: reason.to_owned(),
-        create_time: None,
+        reason: String::new(),
+        failure: failure.to_owned(),
+        create_time: Some(convert::to_moment(refund.requested_at)),
     }
 }
 

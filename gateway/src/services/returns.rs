@@ -60,7 +60,8 @@ impl ReturnService for Returns {
         self.0.views.reached::<view::Returns>(asked.min_position, deadline).await?;
         let row = self.0.views.returns.get(&id).await.map_err(|error| unread(&error))?;
         let row = row.filter(|row| caller.may_reach(row.buyer).is_ok()).ok_or_else(|| not_found(id))?;
-        Ok(Response::new(shown(&row)))
+        let reason = self.0.words(&caller, row.buyer, row.reason.as_ref()).await?;
+        Ok(Response::new(v1::Return { reason, ..shown(&row) }))
     }
 }
 
@@ -127,6 +128,7 @@ const fn state_of(state: &State) -> ReturnState {
     }
 }
 
+/// The return without what was said about it, which is sealed.
 fn shown(row: &view::Return) -> v1::Return {
     let state = match row.state {
         view::State::Requested => ReturnState::Requested,
@@ -142,7 +144,7 @@ fn shown(row: &view::Return) -> v1::Return {
         state: state.into(),
         lines: lines.map(line).collect(),
         refund: Some(convert::to_money(row.refund)),
-        reason: row.reason.clone(),
+        reason: String::new(),
         warehouse_id: row.warehouse.as_ref().map(ToString::to_string).unwrap_or_default(),
         create_time: Some(convert::to_moment(row.requested_at)),
         update_time: Some(convert::to_moment(row.completed_at.unwrap_or(row.requested_at))),

@@ -8,7 +8,9 @@ use domain::{
     ids::{DeliveryId, MemberId, OrderId, PaymentId, RefundId, ReturnId},
     money::Money,
     order::{self, Line, Sold},
-    payment, returns, stock,
+    payment,
+    personal::Personal,
+    returns, stock,
 };
 use uuid::Uuid;
 
@@ -149,6 +151,7 @@ fn close(order: &Order) -> Vec<(String, Event)> {
 fn open_return(order: &Order) -> Vec<(String, Event)> {
     let return_id = ReturnId::from_u128(order.n.into());
     let lines = order.sold.clone();
+    let why = Some(Personal::Sealed { member: MemberId::from_u128(1), ciphertext: vec![7, 8] });
     let asked = returns::Requested {
         order: order.id(),
         buyer: MemberId::from_u128(1),
@@ -156,9 +159,9 @@ fn open_return(order: &Order) -> Vec<(String, Event)> {
         lines: vec![],
         refund: order.total(),
         region: word("GB"),
-        reason: "broken".into(),
+        reason: why.clone(),
     };
-    let opened = order::ReturnOpened { return_id, lines, refund: order.total(), why: "broken".into(), backdated: None };
+    let opened = order::ReturnOpened { return_id, lines, refund: order.total(), why, backdated: None };
     vec![of_order(order, opened), (format!("return-{return_id}"), asked.into_event())]
 }
 
@@ -179,7 +182,7 @@ fn take_back(order: &Order) -> Vec<(String, Event)> {
     vec![
         (stream.clone(), returns::Received { warehouse: word("north") }.into_event()),
         (format!("stock-{}", order.sold[0].sku), restocked.into_event()),
-        (payment.clone(), payment::RefundRequested { refund, amount, key: Uuid::from_u128(7) }.into_event()),
+        (payment.clone(), payment::RefundRequested { refund, amount, key: Uuid::from_u128(7), why: None }.into_event()),
         (payment, payment::Refunded { refund, amount }.into_event()),
         (stream, returns::Completed {}.into_event()),
         of_order(order, returned),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use domain::{
     event::Event,
-    ids::{DeliveryId, MemberId, OrderId, PaymentId, Region, ReturnId},
+    ids::{DeliveryId, EventId, MemberId, OrderId, PaymentId, Region, ReturnId},
     money::Money,
     order::{self, Coupon, Line, Refusal, Sold},
 };
@@ -142,8 +142,8 @@ pub enum Ended {
     Refused(Refusal),
     /// Nobody paid in time.
     Expired,
-    /// It was called off, in the caller's words.
-    Cancelled(String),
+    /// It was called off, in the caller's words, if they said any.
+    Cancelled(Option<Sealed>),
     /// The carrier gave up, in its words.
     Undeliverable(String),
 }
@@ -157,8 +157,6 @@ pub struct Return {
     pub lines: Vec<Sold>,
     /// What the buyer gets back.
     pub refund: Money,
-    /// Why, in the buyer's words.
-    pub why: String,
     /// Whether the goods are back and the money too.
     pub completed: bool,
 }
@@ -192,7 +190,7 @@ pub fn newest() -> Query<Orders> {
 
 impl View for Orders {
     const NAME: &'static str = "orders";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const READS: &'static [Category] = &[Category::Order];
     const INDEXES: &'static [&'static str] = &[BY_BUYER, BY_STATE, BY_AGE];
     type Key = OrderId;
@@ -212,7 +210,7 @@ impl View for Orders {
             (Some(row), _) => row,
             (None, _) => return Err(Fault::missing("order", key)),
         };
-        row.advance(change)?;
+        row.advance(change, fact.id)?;
         let kind = fact.event.kind();
         let what = kind.split_once('.').map_or(kind, |(_, what)| what).to_owned();
         row.timeline.push(Moment { what, at: fact.occurred_at });
@@ -262,7 +260,7 @@ impl Order {
         self.paid.amount > self.refunded.amount || self.total.amount == 0 && self.payment.is_some()
     }
 
-    fn advance(&mut self, event: &order::Event) -> Result<(), Fault> {
+    fn advance(&mut self, event: &order::Event, id: EventId) -> Result<(), Fault> {
         self.state = match event {
             order::Event::Placed(_) => State::Placed,
             order::Event::Reserved(_) if self.coupon.is_some() => State::Reserved,
@@ -299,12 +297,12 @@ impl Order {
             | order::Event::Expired(_)
             | order::Event::Cancelled(_)
             | order::Event::PaidLate(_)
-            | order::Event::Closed(_) => return self.end(event),
+            | order::Event::Closed(_) => return self.end(event, id),
         };
         Ok(())
     }
 
-    fn end(&mut self, event: &order::Event) -> Result<(), Fault> {
+    fn end(&mut self, event: &order::Event, id: EventId) -> Result<(), Fault> {
         self.state = State::Ending;
         match event {
             order::Event::Refused(refused) => {
@@ -315,7 +313,7 @@ impl Order {
             }
             order::Event::Expired(_) => self.ended = Some(Ended::Expired),
             order::Event::Cancelled(cancelled) => {
-                self.ended = Some(Ended::Cancelled(cancelled.why.clone()));
+                self.ended = Some(Ended::Cancelled(Sealed::first(id, cancelled.why.as_ref())));
             }
             order::Event::PaidLate(late) => {
                 self.payment = Some(late.payment);
@@ -340,7 +338,6 @@ impl Order {
                 return_id: opened.return_id,
                 lines: opened.lines.clone(),
                 refund: opened.refund,
-                why: opened.why.clone(),
                 completed: false,
             }),
             order::Event::Returned(returned) => {

@@ -14,6 +14,7 @@ use crate::{
     event::{Category, Fact},
     key::key,
     reader::Query,
+    sealed::Sealed,
     view::{Fault, Touched, View},
 };
 
@@ -80,6 +81,11 @@ pub struct Refund {
     pub refund: RefundId,
     /// How much.
     pub amount: Money,
+    /// Why, in the words of the one who asked for it, if they said any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Sealed>,
+    /// When it was first asked for.
+    pub requested_at: Timestamp,
     /// Where it stands.
     pub state: RefundState,
 }
@@ -113,7 +119,7 @@ pub fn of_buyer(buyer: MemberId) -> Query<Payments> {
 
 impl View for Payments {
     const NAME: &'static str = "payments";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const READS: &'static [Category] = &[Category::Payment];
     const INDEXES: &'static [&'static str] = &[BY_ORDER, BY_BUYER];
     type Key = PaymentId;
@@ -162,7 +168,7 @@ impl View for Payments {
             payment::Event::Declined(declined) => row.state = State::Declined { reason: declined.reason.clone() },
             payment::Event::Cancelled(_) => row.state = State::Cancelled,
             payment::Event::Voided(_) => row.state = State::Voided,
-            payment::Event::RefundRequested(requested) => row.refund(requested),
+            payment::Event::RefundRequested(requested) => row.refund(requested, fact),
             payment::Event::Refunded(refunded) => {
                 row.known(refunded.refund)?.state = RefundState::Refunded;
                 row.refunded = row.refunded.plus(refunded.amount)?;
@@ -181,11 +187,16 @@ impl View for Payments {
 
 impl Payment {
     /// A refund is asked for, perhaps again after it had failed.
-    fn refund(&mut self, requested: &payment::RefundRequested) {
-        let refund = Refund { refund: requested.refund, amount: requested.amount, state: RefundState::Requested };
-        match self.refunds.iter_mut().find(|known| known.refund == requested.refund) {
-            Some(known) => *known = refund,
-            None => self.refunds.push(refund),
+    fn refund(&mut self, requested: &payment::RefundRequested, fact: &Fact) {
+        let why = Sealed::first(fact.id, requested.why.as_ref());
+        let (refund, amount, state) = (requested.refund, requested.amount, RefundState::Requested);
+        match self.refunds.iter_mut().find(|known| known.refund == refund) {
+            Some(known) => {
+                known.state = state;
+                // Whoever tries again by themselves has nothing to add.
+                known.why = why.or_else(|| known.why.take());
+            }
+            None => self.refunds.push(Refund { refund, amount, why, requested_at: fact.occurred_at, state }),
         }
     }
 
@@ -198,8 +209,12 @@ impl Payment {
 mod tests {
     use super::*;
     use crate::testing::{IntoEvent, Told, december, fault, gbp, row, told};
-    use domain::payment::{
-        Authorized, Cancelled, Captured, Declined, RefundFailed, RefundRequested, Refunded, Requested, Voided,
+    use domain::{
+        ids::EventId,
+        payment::{
+            Authorized, Cancelled, Captured, Declined, RefundFailed, RefundRequested, Refunded, Requested, Voided,
+        },
+        personal::Personal,
     };
     use uuid::Uuid;
 
@@ -220,7 +235,7 @@ mod tests {
     }
 
     fn refund(amount: i64) -> Told {
-        happens(RefundRequested { refund: REFUND, amount: gbp(amount), key: Uuid::from_u128(6) })
+        happens(RefundRequested { refund: REFUND, amount: gbp(amount), key: Uuid::from_u128(6), why: None })
     }
 
     fn refunded(amount: i64) -> Told {
@@ -257,6 +272,20 @@ mod tests {
         check(&story, "Captured 900 0 [(300, Failed { reason: \"no\" })]");
         let [captured, first, failed] = story;
         check(&[captured, first, failed, refund(300), refunded(300)], "Captured 900 300 [(300, Refunded)]");
+    }
+
+    #[test]
+    fn a_refund_keeps_why_and_when_it_was_first_asked_for() {
+        let value = Personal::Sealed { member: MemberId::from_u128(4), ciphertext: vec![1, 2, 3] };
+        let (amount, key) = (gbp(300), Uuid::from_u128(6));
+        let asked = RefundRequested { refund: REFUND, amount, key, why: Some(value.clone()) };
+        let failed = happens(RefundFailed { refund: REFUND, reason: "no".into() });
+        let again = told(format!("payment-{PAYMENT}"), 5, RefundRequested { why: None, ..asked.clone() });
+        let row =
+            row::<Payments>(&[requested(), captured(), told(format!("payment-{PAYMENT}"), 2, asked), failed, again]);
+        let Refund { why, requested_at, state, .. } = row.refunds[0].clone();
+        assert_eq!(why, Some(Sealed { event: EventId::from_u128(3), field: 0, value }));
+        assert_eq!((requested_at, state), (december(2), RefundState::Requested));
     }
 
     #[test]

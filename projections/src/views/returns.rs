@@ -14,6 +14,7 @@ use crate::{
     event::{Category, Fact},
     key::key,
     reader::Query,
+    sealed::Sealed,
     view::{Fault, Touched, View},
 };
 
@@ -41,8 +42,9 @@ pub struct Return {
     pub refund: Money,
     /// Where the goods had gone.
     pub region: Region,
-    /// The buyer's words.
-    pub reason: String,
+    /// The buyer's words, if they said any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Sealed>,
     /// Where goods and money are.
     pub state: State,
     /// Where the goods came in, once they have.
@@ -83,7 +85,7 @@ pub fn of_buyer(buyer: MemberId) -> Query<Returns> {
 
 impl View for Returns {
     const NAME: &'static str = "returns";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const READS: &'static [Category] = &[Category::Return];
     const INDEXES: &'static [&'static str] = &[BY_ORDER, BY_BUYER];
     type Key = ReturnId;
@@ -112,7 +114,7 @@ impl View for Returns {
                 lines: requested.lines.clone(),
                 refund: requested.refund,
                 region: requested.region.clone(),
-                reason: requested.reason.clone(),
+                reason: Sealed::first(fact.id, requested.reason.as_ref()),
                 state: State::Requested,
                 warehouse: None,
                 requested_at: fact.occurred_at,
@@ -146,7 +148,11 @@ impl View for Returns {
 mod tests {
     use super::*;
     use crate::testing::{IntoEvent, Told, fault, gbp, row, told, word};
-    use domain::returns::{Completed, Received, Requested};
+    use domain::{
+        ids::EventId,
+        personal::Personal,
+        returns::{Completed, Received, Requested},
+    };
 
     const RETURN: ReturnId = ReturnId::from_u128(1);
 
@@ -154,10 +160,14 @@ mod tests {
         told(format!("return-{RETURN}"), day, event)
     }
 
+    fn words() -> Personal<String> {
+        Personal::Sealed { member: MemberId::from_u128(3), ciphertext: b"broken".to_vec() }
+    }
+
     fn requested() -> Told {
         let lines = vec![Line { product: word("mug"), sku: word("M-1"), quantity: 1, amount: gbp(250) }];
         let (order, buyer, payment) = (OrderId::from_u128(2), MemberId::from_u128(3), PaymentId::from_u128(4));
-        let reason = "broken".into();
+        let reason = Some(words());
         happens(1, Requested { order, buyer, payment, lines, refund: gbp(250), region: word("GB"), reason })
     }
 
@@ -166,7 +176,8 @@ mod tests {
         let completed_at = row.completed_at.map(|at| at.to_string());
         assert_eq!((row.state, row.warehouse.as_ref().map(WarehouseId::as_str)), (state, warehouse));
         assert_eq!(completed_at.as_deref().map(|at| &at[..10]), completed);
-        assert_eq!((row.refund, row.lines.len(), row.reason.as_str()), (gbp(250), 1, "broken"));
+        let reason = Some(Sealed { event: EventId::from_u128(1), field: 0, value: words() });
+        assert_eq!((row.refund, row.lines.len(), row.reason), (gbp(250), 1, reason));
     }
 
     #[test]

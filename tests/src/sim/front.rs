@@ -97,7 +97,8 @@ impl Front {
             Wish::Refund { payment, again, amount } => {
                 let refund = again.map_or_else(|| RefundId::derived(request.id, &[b"asked"]), RefundId);
                 let key = derive(request.id, "refund", &[]);
-                let command = payment::Command::Refund { refund, amount: pence(*amount), key };
+                let command =
+                    payment::Command::Refund { refund, amount: pence(*amount), key, why: "for the trouble".into() };
                 execute(&shop.payment, payment, command, envelope).await
             }
             Wish::Look { order } => self.look(*order).await,

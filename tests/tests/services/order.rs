@@ -10,7 +10,7 @@ use tests::{
 };
 use tonic::Code;
 
-use super::{outcome, slow_carrier};
+use super::{outcome, slow_carrier, stands_in_the_log};
 
 fn address() -> v1::Address {
     v1::Address {
@@ -159,6 +159,14 @@ async fn a_cancelled_order_gives_its_stock_back_and_says_so_to_its_followers() {
     let cancelled = outcome(ann.orders.cancel_order(cancel.clone()).await).expect("cancelled");
     let order = say::until(&mut ann, &placed.order_id, OrderState::Cancelled, cancelled.position).await;
     assert_eq!((order.reason.as_str(), order.expire_time), ("changed my mind", None));
+    let why: Vec<_> = order.milestones.iter().map(|milestone| milestone.reason.as_str()).collect();
+    assert_eq!(why.last(), Some(&"changed my mind"));
+    let read = outcome(operator.orders.get_order(get(&placed.order_id, cancelled.position)).await).expect("shown");
+    assert_eq!(read.reason, "changed my mind");
+    let listed = outcome(ann.orders.list_orders(v1::ListOrdersRequest::default()).await).expect("a page");
+    assert_eq!(listed.orders[0].reason, "", "what was said is shown with the one order only");
+    assert!(!stands_in_the_log(&shop, "changed my mind").await);
+    assert!(stands_in_the_log(&shop, r#"{"why":{"member":"#).await);
     assert_eq!(outcome(ann.orders.cancel_order(cancel).await), Ok(cancelled));
     let watch = v1::WatchStockRequest { sku: "mug".into(), min_position: placed.position };
     let mut levels = bob.catalog.watch_stock(watch).await.expect("followed").into_inner();

@@ -3,7 +3,7 @@
 use proto::v1::{self, OrderState, PaymentState, RefundState};
 use tests::{client::fact, client::reason, say, shop::TestShop};
 
-use super::{outcome, slow_carrier};
+use super::{outcome, slow_carrier, stands_in_the_log};
 
 fn pay(order_id: &str, method: &str) -> v1::ProcessPaymentRequest {
     v1::ProcessPaymentRequest {
@@ -19,6 +19,7 @@ fn refund(payment_id: &str, pence: Option<i64>) -> v1::RefundPaymentRequest {
         request_id: say::request_id(),
         payment_id: payment_id.into(),
         amount: pence.map(say::gbp),
+        reason: "a gesture".into(),
         ..Default::default()
     }
 }
@@ -85,5 +86,8 @@ async fn refunds_never_pass_what_was_captured_and_a_retry_refunds_once() {
         shown = outcome(operator.payments.get_payment(ask).await).expect("shown");
         assert_eq!(shown.refunds.len(), 2);
     }
+    assert!(shown.refunds.iter().all(|refund| refund.reason == "a gesture" && refund.failure.is_empty()));
+    assert!(shown.refunds.iter().all(|refund| refund.create_time.is_some()));
+    assert!(!stands_in_the_log(&shop, "a gesture").await);
     assert_eq!(say::pence(shown.refunded.as_ref()), 1_000);
 }

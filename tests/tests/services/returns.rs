@@ -7,7 +7,7 @@ use tests::{
     shop::{TestShop, buyer},
 };
 
-use super::outcome;
+use super::{outcome, stands_in_the_log};
 
 fn send_back(order_id: &str, quantity: u32) -> v1::RequestReturnRequest {
     v1::RequestReturnRequest {
@@ -53,6 +53,9 @@ async fn goods_come_back_to_the_shelf_and_the_money_to_the_buyer() {
         shown = outcome(ann.returns.get_return(ask.clone()).await).expect("shown");
     }
     assert_eq!((shown.reason.as_str(), shown.warehouse_id.as_str(), shown.lines[0].quantity), ("too blue", "main", 2));
+    let read = outcome(partner.returns.get_return(ask.clone()).await).expect("shown");
+    assert_eq!(read.reason, "too blue");
+    assert!(!stands_in_the_log(&shop, "too blue").await);
     assert_eq!(outcome(bob.returns.get_return(ask).await).unwrap_err(), "RETURN_NOT_FOUND");
     assert_eq!(outcome(ann.returns.request_return(wish).await), Ok(opened.clone()));
     assert_eq!(outcome(partner.returns.receive_return(back).await), Ok(received));

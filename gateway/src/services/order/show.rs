@@ -165,10 +165,18 @@ fn why(row: &Order) -> String {
             Reason::OutOfStock.name().to_owned()
         }
         Some(Ended::Refused(Refusal::Coupon { .. })) => Reason::CouponNotUsable.name().to_owned(),
-        Some(Ended::Expired) => String::new(),
-        Some(Ended::Cancelled(why) | Ended::Undeliverable(why)) => why.clone(),
+        // What was said at a cancellation is sealed: see `why_cancelled`.
+        Some(Ended::Expired | Ended::Cancelled(_)) => String::new(),
+        Some(Ended::Undeliverable(why)) => why.clone(),
         None => row.payment_failure.clone().unwrap_or_default(),
     }
+}
+
+/// Adds what was said when the order was called off.
+pub(super) fn why_cancelled(order: &mut v1::Order, words: &str) {
+    words.clone_into(&mut order.reason);
+    let cancelled = order.milestones.iter_mut().filter(|milestone| milestone.state() == OrderState::Cancelled);
+    cancelled.for_each(|milestone| words.clone_into(&mut milestone.reason));
 }
 
 /// The timeline in the words of the API. Steps that mean nothing to a buyer are left out.

@@ -92,7 +92,7 @@ fn lost() -> Told {
 }
 
 fn opened() -> Told {
-    happens(ReturnOpened { return_id: RETURN, lines: sold(), refund: gbp(900), why: "broken".into(), backdated: None })
+    happens(ReturnOpened { return_id: RETURN, lines: sold(), refund: gbp(900), why: Some(sealed()), backdated: None })
 }
 
 fn returned() -> Told {
@@ -143,7 +143,10 @@ fn the_unhappy_ways() {
     check(std::slice::from_ref(&refused), "ending 0 0 Refused(NotKept { sku: Sku(\"M-1\") })");
     check(&[refused, happens(Closed {})], "closed 0 0 Refused(NotKept { sku: Sku(\"M-1\") })");
     check(&[reserved(), happens(Expired {}), happens(Closed {})], "closed 0 0 Expired");
-    check(&[reserved(), happens(Cancelled { why: "mind".into() })], "ending 0 0 Cancelled(\"mind\")");
+    check(&[reserved(), happens(Cancelled { why: None })], "ending 0 0 Cancelled(None)");
+    let said = row::<Orders>(&[placed(false), reserved(), happens(Cancelled { why: Some(sealed()) })]);
+    let kept = Sealed { event: EventId::from_u128(3), field: 0, value: sealed() };
+    assert_eq!(said.ended, Some(Ended::Cancelled(Some(kept))), "as it was sealed");
     let failed = happens(PaymentFailed { payment: PAYMENT, why: "poor".into() });
     check(&[reserved(), paying(), failed], "unpaid 0 0");
     let undelivered = [reserved(), paying(), paid(), confirmed(), sent(), lost()];
@@ -157,9 +160,9 @@ fn money_that_comes_late_revives_an_expired_order_or_goes_back() {
     check(&expired, "reviving 900 0 Expired");
     check(&[&expired[..], &[reserved()]].concat(), "paid 900 0 Expired");
     check(&[&expired[..], &[reserved(), confirmed()]].concat(), "confirmed 900 0");
-    let cancelled = [reserved(), paying(), happens(Cancelled { why: "mind".into() }), late()];
-    check(&cancelled, "ending 900 0 Cancelled(\"mind\")");
-    check(&[&cancelled[..], &[happens(Closed {})]].concat(), "closed 900 900 Cancelled(\"mind\")");
+    let cancelled = [reserved(), paying(), happens(Cancelled { why: None }), late()];
+    check(&cancelled, "ending 900 0 Cancelled(None)");
+    check(&[&cancelled[..], &[happens(Closed {})]].concat(), "closed 900 900 Cancelled(None)");
 }
 
 #[test]

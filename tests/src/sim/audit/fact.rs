@@ -12,6 +12,9 @@ use super::Findings;
 /// How much of a body is told in a line.
 const BODY_TOLD_MAX: usize = 400;
 
+/// Events that keep what a person said.
+const BY_PEOPLE: [&str; 4] = ["order.cancelled", "order.return_opened", "return.requested", "payment.refund_requested"];
+
 /// One stored event.
 #[derive(Debug, Clone)]
 pub struct Fact {
@@ -140,6 +143,9 @@ pub(super) fn check(log: &[Fact], findings: &mut Findings) {
         *revision = fact.revision + 1;
         findings.expect(ids.insert(fact.id), "event ids are unique", &stream, what);
         findings.expect(fact.data.is_object() && fact.beside.is_object(), "events are JSON objects", &stream, what);
+        let said = fact.data.get(if fact.kind == "return.requested" { "reason" } else { "why" });
+        let sealed = !BY_PEOPLE.contains(&fact.kind.as_str()) || said.is_none_or(|said| said.get("sealed").is_some());
+        findings.expect(sealed, "what a person says is sealed", &stream, what);
         let prefix = fact.kind.split('.').next().unwrap_or_default();
         findings.expect(prefix == fact.category(), "an event lies in a stream of its kind", &stream, what);
     }

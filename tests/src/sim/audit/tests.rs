@@ -97,6 +97,14 @@ fn an_order_without_an_end_and_money_without_an_order_are_told() {
 }
 
 /// A request to receive goods, with these answers in the order in which they were heard.
+#[test]
+fn words_in_the_open_are_told() {
+    let told = |why: Value| broken(&[("order-a", "order.cancelled", json!({"why": why}))]);
+    let rule = "what a person says is sealed";
+    assert!(told(json!("too dear")).contains(&rule));
+    assert!(!told(json!({"member": BUYER, "sealed": "AQID"})).contains(&rule));
+}
+
 fn asked(quantity: u32, at_ms: u64, answers: Vec<Answer>) -> Asked {
     let wish = Wish::Receive { sku: "x".into(), warehouse: "main".into(), quantity };
     let request = Request { id: ASKED, actor: Actor::Member(MemberId(BUYER)), wish };
