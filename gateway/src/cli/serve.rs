@@ -30,6 +30,8 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let data = config.data.display().to_string();
     let mut running = App::start(config).await?;
+    // Once there is a real one, this line goes with the sandbox.
+    tracing::warn!("payment provider and carrier are the sandbox's: no money is moved and nothing is delivered");
     announce(&running, &data, args.json)?;
     let fallen = tokio::select! {
         _ = interrupt.recv() => None,
