@@ -9,6 +9,8 @@ pub mod error;
 pub mod limits;
 pub mod page_token;
 pub mod policy;
+#[cfg(test)]
+mod readme;
 pub mod server;
 pub mod services;
 pub mod transcode;
