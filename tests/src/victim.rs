@@ -14,18 +14,30 @@ use std::{
 use domain::ids::MemberId;
 use tempfile::NamedTempFile;
 
+/// The variable that names another binary to be tested than the one beside the tests, e.g. `target/release/cartulary`;
+/// from the top of the tree, wherever a test is started.
+const BINARY: &str = "CARTULARY_TEST_BINARY";
+/// What every variable begins with that means something to the binary, or to the tests. The binary refuses those that it does
+/// not know.
+const OURS: &str = "CARTULARY_";
 /// How long the binary may take to listen, under `strace` on a busy machine.
 const START_MAX: Duration = Duration::from_secs(60);
+/// The same for the demo, which loads its past first.
+const DEMO_MAX: Duration = Duration::from_secs(240);
 /// How long it may take to end after it was told to.
 const END_MAX: Duration = Duration::from_secs(30);
 
+/// How long `strace` is silent when it has written everything.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What is set otherwise than by default: a WAL so small that it is copied in the middle of a burst, and a runner that
-/// does not wait long before it takes over what a dead gateway has begun.
-const SETTINGS: [&str; 4] = [
+/// does not wait long before it takes over what a dead gateway has begun. And snapshots so often that there are some.
+const SETTINGS: [&str; 5] = [
     "sqlite.log.checkpoint_wal_bytes=262144",
     "sqlite.log.restart_wal_bytes=524288",
     "sqlite.views.checkpoint_wal_bytes=524288",
     "runner.eager_grace=200ms",
+    "desk.snapshot_events=32",
 ];
 
 /// Which system calls on which files are watched, and what becomes of them, in `strace`'s own words.
@@ -48,17 +60,38 @@ pub struct Victim {
     seen: Option<NamedTempFile>,
     /// Where it listens.
     pub addr: SocketAddr,
+    /// What it said when it was open, with `--json`.
+    pub said: serde_json::Value,
 }
 
-/// The binary that was built beside this test.
+/// The binary to be tested: that of `CARTULARY_TEST_BINARY`, or the one that was built beside this test, by the same profile.
 ///
 /// # Panics
 /// When it was not built: `cargo test --workspace` builds it.
 #[must_use]
 pub fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os(BINARY) {
+        // Tests are started in the folder of their crate.
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(named);
+        return path.canonicalize().unwrap_or_else(|error| panic!("{BINARY} names {}: {error}", path.display()));
+    }
     let test = std::env::current_exe().expect("a test has a path");
     let folder = test.ancestors().find(|folder| folder.join("cartulary").is_file());
     folder.expect("`cartulary` is built beside the tests: run the whole workspace's tests").join("cartulary")
+}
+
+/// A command of the binary, with none of our variables in its environment: those that tests are told by are no settings of
+/// a shop, and a shop's own settings are what a test says.
+#[must_use]
+pub fn command() -> Command {
+    without_ours(Command::new(binary()))
+}
+
+fn without_ours(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(OURS)) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Whether `strace` can be used here.
@@ -77,13 +110,27 @@ impl Victim {
     /// # Panics
     /// When it neither listens nor ends.
     pub fn start(folder: &Path, fault: Option<&Fault>) -> Result<Self, ExitStatus> {
-        let (mut command, seen) = fault.map_or_else(|| (Command::new(binary()), None), |fault| watched(folder, fault));
+        let (mut command, seen) = fault.map_or_else(|| (command(), None), |fault| watched(folder, fault));
         command.args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(folder);
         for setting in SETTINGS {
             command.args(["--set", setting]);
         }
         command.env("CARTULARY_LOG", "error").stderr(Stdio::null());
-        Self::launch(command, seen)
+        Self::launch(command, seen, START_MAX)
+    }
+
+    /// Starts the demo in a folder, and waits until it has loaded its past and says what to try.
+    ///
+    /// # Errors
+    /// How it ended, when that was before it was open.
+    ///
+    /// # Panics
+    /// When it neither opens nor ends.
+    pub fn demo(folder: &Path) -> Result<Self, ExitStatus> {
+        let mut command = command();
+        command.args(["demo", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(folder);
+        command.env("CARTULARY_LOG", "error").stderr(Stdio::null());
+        Self::launch(command, None, DEMO_MAX)
     }
 
     /// Starts the binary with a configuration of its own. What it logs goes behind what is in the file `log`.
@@ -95,9 +142,9 @@ impl Victim {
     /// When it neither listens nor ends.
     pub fn serve(config: &Path, log: &Path) -> Result<Self, ExitStatus> {
         let log = File::options().create(true).append(true).open(log).expect("a file for its log");
-        let mut command = Command::new(binary());
+        let mut command = command();
         command.args(["serve", "--json", "--config"]).arg(config).env("CARTULARY_LOG", "warn").stderr(log);
-        Self::launch(command, None)
+        Self::launch(command, None, START_MAX)
     }
 
     /// Starts the binary as the server of a bare log in a folder.
@@ -108,13 +155,13 @@ impl Victim {
     /// # Panics
     /// When it neither listens nor ends.
     pub fn serve_log(folder: &Path) -> Result<Self, ExitStatus> {
-        let mut command = Command::new(binary());
+        let mut command = command();
         command.args(["log", "serve", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(folder);
         command.env("CARTULARY_LOG", "error").stderr(Stdio::null());
-        Self::launch(command, None)
+        Self::launch(command, None, START_MAX)
     }
 
-    fn launch(mut command: Command, seen: Option<NamedTempFile>) -> Result<Self, ExitStatus> {
+    fn launch(mut command: Command, seen: Option<NamedTempFile>, max: Duration) -> Result<Self, ExitStatus> {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut out = BufReader::new(child.stdout.take().expect("its output"));
         let (told, listening) = mpsc::channel();
@@ -124,13 +171,13 @@ impl Victim {
             // The one who waits may have given up.
             let _gone = told.send(read.map(|_| line));
         });
-        let line = listening.recv_timeout(START_MAX).expect("it listens or ends").expect("its output reads");
+        let line = listening.recv_timeout(max).expect("it listens or ends").expect("its output reads");
         if line.is_empty() {
             return Err(child.wait().expect("it has ended"));
         }
-        let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
-        let addr = line["listening"].as_str().and_then(|addr| addr.parse().ok()).expect("an address");
-        Ok(Self { child, seen, addr })
+        let said: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
+        let addr = said["listening"].as_str().and_then(|addr| addr.parse().ok()).expect("an address");
+        Ok(Self { child, seen, addr, said })
     }
 
     /// The calls that `strace` has seen so far, one line each.
@@ -141,6 +188,22 @@ impl Victim {
     pub fn seen(&self) -> String {
         let seen = self.seen.as_ref().expect("it is watched");
         String::from_utf8_lossy(&std::fs::read(seen.path()).expect("what strace wrote")).into_owned()
+    }
+
+    /// The same once it has ended, and `strace` has written its last word.
+    ///
+    /// # Panics
+    /// When it does not look on.
+    pub async fn seen_to_the_end(&self) -> String {
+        let mut seen = self.seen();
+        loop {
+            tokio::time::sleep(LAST_WORDS).await;
+            let more = self.seen();
+            if more.len() == seen.len() {
+                return seen;
+            }
+            seen = more;
+        }
     }
 
     /// How it ended, if it has.
@@ -174,15 +237,27 @@ impl Victim {
         self.child.wait().expect("it has ended");
     }
 
-    /// Asks it to end, as an operator would, and waits until it has.
+    /// Asks it to end, as an operator would, and waits until it has, with exit code 0.
+    ///
+    /// # Panics
+    /// When it does not end in time, or otherwise.
+    pub fn stop(mut self) {
+        let status = self.end();
+        assert!(status.success(), "told to end, it ended with {status}");
+    }
+
+    /// Asks it to end, and answers how it did.
     ///
     /// # Panics
     /// When it does not end in time.
     #[expect(clippy::disallowed_methods, reason = "another process keeps the real time")]
-    pub fn stop(mut self) {
+    pub fn end(&mut self) -> ExitStatus {
         self.signal(rustix::process::Signal::TERM);
         let begun = Instant::now();
-        while self.is_running() {
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
             assert!(begun.elapsed() < END_MAX, "it does not end");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -201,7 +276,7 @@ impl Drop for Victim {
 /// The binary under `strace`, and where that writes what it sees.
 fn watched(folder: &Path, fault: &Fault) -> (Command, Option<NamedTempFile>) {
     let seen = NamedTempFile::new().expect("a file");
-    let mut command = Command::new("strace");
+    let mut command = without_ours(Command::new("strace"));
     // -D: the shop itself is our child, the tracer stands beside it.
     command.args(["-D", "-f", "-qq", "-y", "-s", "0", "-o"]).arg(seen.path());
     // With this, the other calls run at full speed; but strace's signals get lost.
@@ -225,7 +300,7 @@ fn watched(folder: &Path, fault: &Fault) -> (Command, Option<NamedTempFile>) {
 /// When it fails.
 #[must_use]
 pub fn cartulary(args: &[&str]) -> serde_json::Value {
-    let output = Command::new(binary()).args(args).arg("--json").output().expect("it runs");
+    let output = command().args(args).arg("--json").output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("a line of JSON")
 }
@@ -242,7 +317,7 @@ pub fn is_killed(status: ExitStatus) -> bool {
 /// When there is no shop.
 #[must_use]
 pub fn token(folder: &Path, member: MemberId, role: &str) -> String {
-    let mut command = Command::new(binary());
+    let mut command = command();
     command.args(["token", "--role", role, "--member", &member.to_string(), "--data"]).arg(folder);
     let output = command.output().expect("a token");
     assert!(output.status.success(), "no token: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,7 +1,10 @@
 //! Every service over gRPC: what it answers, whom it refuses, and that a retry hears the same.
+//! And the command line, as a process of its own.
 
 #[path = "services/catalog.rs"]
 mod catalog;
+#[path = "services/command_line.rs"]
+mod command_line;
 #[path = "services/coupon.rs"]
 mod coupon;
 #[path = "services/delivery.rs"]

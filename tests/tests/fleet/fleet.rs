@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
     time::Duration,
 };
@@ -208,7 +207,7 @@ impl Fleet {
         let config = self.folder.path().join("reconcile.toml");
         let text = configuration(&self.folder.path().join("reconcile"), "'gateway'", &self.database, self.nats.url());
         fs::write(&config, text).expect("written");
-        let mut command = Command::new(victim::binary());
+        let mut command = victim::command();
         command.args(["bus", "reconcile", "--json", "--config"]).arg(&config);
         let output = tokio::task::block_in_place(|| command.output()).expect("it runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
