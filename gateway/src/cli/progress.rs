@@ -26,6 +26,8 @@ enum Shown {
 struct Lines {
     what: &'static str,
     unit: &'static str,
+    /// What was done before it began: part of the whole, and not of the rate.
+    before: u64,
     done: u64,
     total: u64,
     since: Instant,
@@ -48,11 +50,26 @@ impl Progress {
             return Self { shown: Shown::Bar(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))) };
         }
         let now = Instant::now();
-        Self { shown: Shown::Lines(Mutex::new(Lines { what: "", unit: "", done: 0, total: 0, since: now, next: now })) }
+        Self {
+            shown: Shown::Lines(Mutex::new(Lines {
+                what: "",
+                unit: "",
+                before: 0,
+                done: 0,
+                total: 0,
+                since: now,
+                next: now,
+            })),
+        }
     }
 
     /// Begins something of this many rows, or events, or whatever is counted.
     pub(super) fn begin(&self, what: &'static str, unit: &'static str, total: u64) {
+        self.resume(what, unit, 0, total);
+    }
+
+    /// Goes on with something of which so much was done before: rate and time left are those of what is done from now on.
+    pub(super) fn resume(&self, what: &'static str, unit: &'static str, before: u64, total: u64) {
         match &self.shown {
             Shown::Nothing => {}
             Shown::Bar(bar) => {
@@ -60,10 +77,14 @@ impl Progress {
                 bar.set_length(total);
                 bar.set_prefix(what);
                 bar.set_message(unit);
+                bar.set_position(before);
+                // The bar notes where it stands, and then forgets how fast it came there.
+                bar.tick();
+                bar.reset_eta();
             }
             Shown::Lines(lines) => {
                 let now = Instant::now();
-                let fresh = Lines { what, unit, done: 0, total, since: now, next: now + LINE_EVERY };
+                let fresh = Lines { what, unit, before, done: before, total, since: now, next: now + LINE_EVERY };
                 *lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
             }
         }
@@ -97,7 +118,7 @@ impl Progress {
 impl Lines {
     fn line(&self, now: Instant) -> String {
         let seconds = now.duration_since(self.since).as_secs_f64();
-        let rate = self.done as f64 / seconds.max(0.001);
+        let rate = self.done.saturating_sub(self.before) as f64 / seconds.max(0.001);
         let left = self.total.saturating_sub(self.done) as f64 / rate.max(0.001);
         let [done, total] = [self.done, self.total].map(grouped);
         let (what, unit, rate) = (self.what, self.unit, grouped(rate as u64));
@@ -112,8 +133,25 @@ mod tests {
     #[test]
     fn the_time_left_is_what_the_rate_so_far_promises() {
         let since = Instant::now();
-        let lines = Lines { what: "replaying", unit: "rows", done: 2_000, total: 6_000, since, next: since };
+        let (what, unit, done, total) = ("replaying", "rows", 2_000, 6_000);
+        let lines = Lines { what, unit, before: 0, done, total, since, next: since };
         let line = lines.line(since + Duration::from_secs(4));
         assert_eq!(line, "replaying: 2,000 of 6,000 rows, 500 rows/s, 8 s left");
+        let lines = Lines { before: 1_600, ..lines };
+        let line = lines.line(since + Duration::from_secs(4));
+        assert_eq!(line, "replaying: 2,000 of 6,000 rows, 100 rows/s, 40 s left", "what was done before took no time");
+    }
+
+    #[test]
+    fn a_bar_that_goes_on_begins_where_it_was_and_has_no_rate_yet() {
+        let bar = ProgressBar::hidden();
+        let progress = Progress { shown: Shown::Bar(bar.clone()) };
+        progress.begin("listing", "rows", 10);
+        progress.advance(10);
+        progress.resume("replaying", "rows", 1_000_000, 3_000_000);
+        assert_eq!((bar.position(), bar.length()), (1_000_000, Some(3_000_000)));
+        std::thread::sleep(Duration::from_millis(5));
+        bar.tick();
+        assert!(bar.per_sec() < 1.0, "{} a second, of which nothing was done", bar.per_sec());
     }
 }

@@ -76,7 +76,8 @@ pub async fn replay(plan: &Plan, settings: &Settings, progress: &Progress) -> Re
 
     let begun = Instant::now();
     let count = settings.limit.map_or(plan.tasks.len(), |limit| limit.min(plan.tasks.len()));
-    progress.begin("replaying", "rows", plan.tasks[..count].iter().map(|task| task.lines.len() as u64).sum());
+    let (finished, rows) = rows(&plan.tasks[..count], &run.journal());
+    progress.resume("replaying", "rows", finished, rows);
     // Not `buffered`: there one slow task would hold back those that are done behind it.
     let done = stream::iter(0..count).map(|task| run.task(task)).buffer_unordered(parallel);
     let mut verdicts: Vec<(usize, Verdict)> = done.try_collect().await?;
@@ -117,7 +118,10 @@ impl Run<'_> {
             // Set once: only this task sets it.
             _ = self.orders[place].set(done.as_ref().ok().copied().flatten());
         }
-        self.progress.advance(task.lines.len() as u64);
+        // What the journal knew was counted when the bar began.
+        if finished.is_none() {
+            self.progress.advance(task.lines.len() as u64);
+        }
         Ok((
             place,
             match done {
@@ -141,6 +145,14 @@ impl Run<'_> {
     }
 }
 
+/// How many rows of the first tasks are finished, and how many there are.
+fn rows(tasks: &[Task], journal: &Journal) -> (u64, u64) {
+    tasks.iter().enumerate().fold((0, 0), |(finished, all), (place, task)| {
+        let lines = task.lines.len() as u64;
+        (if journal.finished(place).is_some() { finished + lines } else { finished }, all + lines)
+    })
+}
+
 /// A refusal as a row's reason.
 fn reason(refusal: Refusal) -> (Reason, String) {
     (Reason::Shop(refusal.reason), refusal.detail)
@@ -158,4 +170,25 @@ fn money(minor: i64) -> proto::Money {
 /// A moment, as the API has it.
 fn moment(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::import::plan;
+
+    #[test]
+    fn what_the_journal_knows_is_finished_before_anything_is_sent() {
+        let csv = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n\
+                   1,10001,MUG,2,2010-12-01 08:26:00,2.55,17850,France\n1,10002,CUP,1,2010-12-01 08:26:00,3.55,17850,France\n\
+                   2,10001,MUG,1,2010-12-02 08:26:00,2.55,17850,France\n";
+        let plan = plan::plan(csv.as_bytes()).expect("a file of orders");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut journal = Journal::open(&folder.path().join("journal"), &plan.fingerprint).expect("a journal");
+        assert_eq!(rows(&plan.tasks, &journal), (0, 3));
+        journal.finish(0, Some(OrderId::from_u128(7))).expect("noted");
+        drop(journal);
+        let journal = Journal::open(&folder.path().join("journal"), &plan.fingerprint).expect("a journal");
+        assert_eq!((rows(&plan.tasks, &journal), rows(&plan.tasks[..1], &journal)), ((2, 3), (2, 2)));
+    }
 }
