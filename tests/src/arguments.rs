@@ -1,6 +1,7 @@
 //! What a test that is a program of its own is told: its own words, and those that cargo and nextest say to every test.
 //!
-//! `--all` takes everything instead of spread samples, where there is more; `--only NAME` runs one scenario.
+//! `--all` takes everything instead of spread samples, where there is more; `--only NAME` runs one scenario; `--seed N` repeats
+//! what was left to dice.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,8 @@ pub enum Task {
 pub struct Arguments {
     /// Take everything.
     pub all: bool,
+    /// What the dice are seeded with, if that was said.
+    pub seed: Option<u64>,
     only: BTreeSet<String>,
 }
 
@@ -34,14 +37,18 @@ impl Arguments {
 
 /// Reads the arguments as cargo's own test harness would; what it does not know, it ignores. `name`: of the one test that
 /// the program is to cargo and nextest.
+///
+/// # Panics
+/// When the seed is no number.
 pub fn read(name: &str, args: impl Iterator<Item = String>) -> Task {
     let mut args = args;
     let (mut all, mut list, mut ignored, mut exact) = (false, false, false, false);
-    let (mut only, mut filters, mut skips) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let (mut only, mut filters, mut skips, mut seed) = (BTreeSet::new(), Vec::new(), Vec::new(), None);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--all" => all = true,
             "--only" => only.extend(args.next()),
+            "--seed" => seed = args.next().map(|seed| seed.parse().expect("a seed is a number")),
             "--list" => list = true,
             "--ignored" => ignored = true,
             "--exact" => exact = true,
@@ -56,6 +63,6 @@ pub fn read(name: &str, args: impl Iterator<Item = String>) -> Task {
     match (ignored || !meant, list) {
         (true, _) => Task::Nothing,
         (false, true) => Task::List,
-        (false, false) => Task::Run(Arguments { all, only }),
+        (false, false) => Task::Run(Arguments { all, seed, only }),
     }
 }

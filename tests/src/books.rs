@@ -14,6 +14,7 @@ use proto::v1;
 use store_sqlite::SqliteStore;
 use tokio::{sync::mpsc, time::Instant};
 use tonic::{Code, Response, Status};
+use uuid::Uuid;
 
 use crate::{
     client::{Client, reason},
@@ -38,6 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// How long one burst may last; a shop that hangs must not hang the test.
 const BURST_MAX: Duration = Duration::from_secs(30);
+/// One order in so many goes to an address, of somebody whom the shop has never seen: that makes a key for them.
+const ADDRESS_EVERY: usize = 3;
 /// The most orders that are listed at a time.
 const PAGE: u32 = 1_000;
 
@@ -158,7 +161,8 @@ impl Books {
     /// Sends every request since the last time again and waits until their orders have come to their end.
     ///
     /// # Panics
-    /// When an answer is not what it was, an order does not end, or the shelves do not add up.
+    /// When an answer is not what it was, an order does not end, the shelves do not add up, or an address cannot be read
+    /// any more.
     pub async fn settle_on(&mut self, victim: &Victim) {
         let mut operator = self.operator(victim).await;
         self.ask_again(&operator, &self.fresh.clone()).await;
@@ -167,6 +171,7 @@ impl Books {
         let position = self.fresh.iter().filter_map(|id| self.asked[id].answer.as_ref()).map(|answer| answer.position);
         self.ended(&mut operator, &wanted, position.max().unwrap_or_default()).await;
         self.shelves(&mut operator).await;
+        self.addresses(&operator).await;
         self.fresh.clear();
     }
 
@@ -231,6 +236,23 @@ impl Books {
         assert_eq!(left + sold, self.received, "what is left and what was sold must be what came in");
     }
 
+    /// Every order that was asked for since the last time goes where it was to go: the key that opens its address is there.
+    async fn addresses(&self, operator: &Client) {
+        let asked: Vec<_> = self
+            .fresh
+            .iter()
+            .filter_map(|id| Some((self.order(id).to_owned(), self.asked[id].request.ship_to.clone()?)))
+            .collect();
+        let looks = asked.into_iter().map(|(order, address)| look(operator.clone(), order, address));
+        futures::stream::iter(looks).buffer_unordered(RETRIES).collect::<()>().await;
+    }
+
+    /// How many members have a key because of an order that was asked for.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.asked.values().filter(|asked| asked.request.ship_to.is_some()).count()
+    }
+
     /// Whether something durable can be read.
     pub async fn read_something(&self, victim: &Victim) -> bool {
         let mut operator = self.operator(victim).await;
@@ -279,8 +301,25 @@ fn is_gone(status: &Status) -> bool {
     status.details().is_empty()
 }
 
-/// One to three lines over few products, paid at once.
+/// One to three lines over few products, paid at once; now and then for a new member, to their address.
 fn wish(buyer: usize, n: usize) -> v1::ProcessOrderRequest {
+    let mut wish = lines(buyer, n);
+    if (buyer + n).is_multiple_of(ADDRESS_EVERY) {
+        let id = Uuid::parse_str(&wish.request_id).expect("a request id");
+        wish.buyer_id = MemberId::derived(id, &[b"somebody new"]).to_string();
+        wish.ship_to = Some(v1::Address {
+            recipient: format!("Member of {id}"),
+            lines: vec!["12 St James's Square".into()],
+            city: "London".into(),
+            postal_code: "SW1Y 4JH".into(),
+            country: "GB".into(),
+            ..Default::default()
+        });
+    }
+    wish
+}
+
+fn lines(buyer: usize, n: usize) -> v1::ProcessOrderRequest {
     let first = PRODUCTS[(buyer + n) % PRODUCTS.len()];
     let second = PRODUCTS[(buyer + n + 1) % PRODUCTS.len()];
     match n % 3 {
@@ -303,6 +342,13 @@ async fn retry(mut operator: Client, request: v1::ProcessOrderRequest) -> (Strin
             }
         }
     }
+}
+
+/// The order goes where it was to go.
+async fn look(mut operator: Client, order: String, address: v1::Address) {
+    let request = v1::GetOrderRequest { order_id: order.clone(), ..Default::default() };
+    let seen = operator.orders.get_order(request).await.expect("an order that was listed").into_inner();
+    assert_eq!(seen.ship_to, Some(address), "the address of order {order} is not what it was");
 }
 
 /// The newest orders, as the shop lists them.

@@ -1,8 +1,10 @@
 //! An fsync fails: what it should have made durable may be anywhere, and asking again proves nothing.
 //!
 //! When it is the log's, its writer must stop and say so, while reads go on; when it is that of a copy which can be made
-//! again (a checkpoint, the views), the shop must go on. Which fsync of a thread fails is varied. A disk that failed may
-//! have lost whatever was not synced before, so all of that is wiped out before the shop is started again.
+//! again (a checkpoint, the views), the shop must go on; when it is that of the members' keys, who wants an address sealed
+//! under a new one is refused. Which fsync of a thread fails is varied. A disk that failed may have lost whatever was not
+//! synced before, so all of that is wiped out before the shop is started again; so it is, too, where no fsync failed and
+//! only the power did.
 
 use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
@@ -21,6 +23,12 @@ const SPREAD: [usize; 6] = [1, 2, 3, 5, 9, 14];
 const ALL: usize = 24;
 /// What can be made again from the log, or from its WAL.
 const COPIES: [&str; 3] = ["log.sqlite", "views.sqlite", "views.sqlite-wal"];
+
+/// Where the keys are written first, and which of each thread's fsyncs of it fail.
+const KEYS: &str = "keys.sqlite-wal";
+const KEYS_SPREAD: [&str; 3] = ["1", "2", "2+2"];
+/// What must not lose anything that was acknowledged, wherever the power fails.
+const RECORDS: [&str; 2] = ["log.sqlite-wal", KEYS];
 
 pub async fn run(all: bool) -> String {
     let folder = tempfile::tempdir().expect("a folder");
@@ -43,6 +51,8 @@ pub async fn run(all: bool) -> String {
         books.settle(folder.path()).await;
     }
     assert!(stops > 0 && lost > 0, "{stops} writers were stopped, {lost} bytes lost");
+    let keyless = keys(folder.path(), &mut books).await;
+    let dark = power_cuts(folder.path(), &mut books).await;
     let mut copies = Vec::new();
     for file in COPIES {
         let victim = Victim::start(folder.path(), Some(&fail(file, "2+"))).expect("it opens");
@@ -59,10 +69,47 @@ pub async fn run(all: bool) -> String {
     let events = books.close(folder.path()).await;
     format!(
         "{failed} of the log failed: {stops} writers stopped, {unopened} shops did not open; it went on without {}; \
-         {lost} bytes lost, {} orders, {events} events",
+         {keyless} orders had no key; {lost} bytes lost, and {dark} to the power; {} orders, {} addresses, {events} events",
         copies.join(", "),
-        books.orders()
+        books.orders(),
+        books.members()
     )
+}
+
+/// Some fsyncs of the keys fail: whoever needed that key is refused, and everybody else is served. Answers how many were.
+async fn keys(folder: &Path, books: &mut Books) -> usize {
+    let mut refused = 0;
+    for when in KEYS_SPREAD {
+        let mut victim = Victim::start(folder, Some(&fail(KEYS, when))).expect("it opens");
+        let refusals = books.burst(&victim, ORDERS).await;
+        assert_eq!(victim.ended(), None, "it must not fall over a key");
+        assert!(refusals.iter().all(|why| why == "INTERNAL"), "only a key failed, and yet: {refusals:?}");
+        let seen = victim.seen();
+        victim.kill();
+        assert!(hits(&seen) > 0, "no fsync of {KEYS} failed");
+        refused += refusals.len();
+        lose(&folder.join(KEYS), &seen);
+        books.settle(folder).await;
+    }
+    assert!(refused > 0, "nobody was refused although their key was not durable");
+    refused
+}
+
+/// The power fails, and what was never synced is gone. Answers how many bytes.
+async fn power_cuts(folder: &Path, books: &mut Books) -> usize {
+    let mut lost = 0;
+    for file in RECORDS {
+        let watch = Fault { calls: CALLS, files: vec![file], effect: None };
+        let victim = Victim::start(folder, Some(&watch)).expect("it opens");
+        let refusals = books.burst(&victim, ORDERS).await;
+        assert!(refusals.is_empty(), "nothing failed, and yet: {refusals:?}");
+        let seen = victim.seen();
+        victim.kill();
+        assert!(seen.contains("sync("), "{file} was never synced");
+        lost += lose(&folder.join(file), &seen);
+        books.settle(folder).await;
+    }
+    lost
 }
 
 /// Buys from a shop whose log fails, until it says so, and beyond. Answers the system calls it made.

@@ -5,6 +5,9 @@
 //! was acknowledged is there with the same answer, nothing is there twice, every order has come to an end, and the
 //! shelves hold exactly what was not sold. In the end the log itself is read: revisions without gaps, no id twice.
 //!
+//! What is broken is the program beside the tests, built by the same profile: `ci` is optimised, and has debug assertions.
+//! `CARTULARY_TEST_BINARY` names another.
+//!
 //! It is a test like the others to cargo and nextest; what it takes besides, [`tests::arguments`] says. Without `strace` (or, for
 //! the full disk, the right to mount a tmpfs) a scenario prints NOT RUN, which fails where `CI` is set.
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
@@ -18,9 +21,11 @@ mod writes;
 
 use std::{process::ExitCode, time::Instant};
 
+use gateway::clock::SystemClock;
+use ports::clock::Clock as _;
 use tests::{
     arguments::{self, Task},
-    victim::can_inject,
+    victim::{binary, can_inject},
 };
 
 /// The name of the one test that this program is.
@@ -36,13 +41,15 @@ async fn main() -> ExitCode {
         }
         Task::Nothing => return ExitCode::SUCCESS,
     };
+    println!("what is broken: {}", binary().display());
     let begun = Instant::now();
+    let seed = arguments.seed.unwrap_or_else(|| SystemClock.now().as_microsecond().unsigned_abs());
     let mut verdicts = Vec::new();
     if arguments.wants("writes") {
         verdicts.push(run("killed at system calls", can_inject(), writes::run(arguments.all)).await);
     }
     if arguments.wants("moments") {
-        verdicts.push(run("killed at any moment", true, moments::run()).await);
+        verdicts.push(run("killed at any moment", true, moments::run(seed)).await);
     }
     if arguments.wants("fsync") {
         verdicts.push(run("an fsync that fails", can_inject(), fsync::run(arguments.all)).await);
