@@ -27,7 +27,7 @@ const CRASH_PROVIDER: f64 = 0.015;
 const CRASH_CARRIER: f64 = 0.025;
 const CRASH_NOTICE: f64 = 0.008;
 /// Before a call reaches the partner, and again before its answer comes back.
-const HANG: f64 = 0.01;
+const HANG: f64 = 0.015;
 
 /// The world outside of the shop.
 #[derive(Clone)]
