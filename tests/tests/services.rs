@@ -1,5 +1,6 @@
 //! Every service over gRPC: what it answers, whom it refuses, and that a retry hears the same.
 //! And the command line, as a process of its own.
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 #[path = "services/catalog.rs"]
 mod catalog;

@@ -173,7 +173,8 @@ async fn every_call_to_a_partner_is_given_up_after_a_while_and_its_outcome_is_un
     let at = Timestamp::UNIX_EPOCH;
     let authorized = || payment::Command::RecordAuthorized { reference: "auth".into() };
     let captured = || payment::Command::RecordCaptured { amount: gbp(500), reference: "cap".into(), at };
-    let refund = || payment::Command::Refund { refund: RefundId::from_u128(4), amount: gbp(500), key: KEY };
+    let refund =
+        || payment::Command::Refund { refund: RefundId::from_u128(4), amount: gbp(500), key: KEY, why: String::new() };
     let cases = [
         ("authorize", vec![]),
         ("capture", vec![authorized()]),

@@ -280,7 +280,7 @@ mod tests {
         let (amount, key) = (gbp(300), Uuid::from_u128(6));
         let asked = RefundRequested { refund: REFUND, amount, key, why: Some(value.clone()) };
         let failed = happens(RefundFailed { refund: REFUND, reason: "no".into() });
-        let again = told(format!("payment-{PAYMENT}"), 5, RefundRequested { why: None, ..asked.clone() });
+        let again = told(format!("payment-{PAYMENT}"), 5, RefundRequested { refund: REFUND, amount, key, why: None });
         let row =
             row::<Payments>(&[requested(), captured(), told(format!("payment-{PAYMENT}"), 2, asked), failed, again]);
         let Refund { why, requested_at, state, .. } = row.refunds[0].clone();
