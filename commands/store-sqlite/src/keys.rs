@@ -19,7 +19,7 @@ use ports::keys::{Error, Keys, MemberKey};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use uuid::Uuid;
 
-use crate::{Limits, fence::make_durable, open};
+use crate::{Limits, error::is_full, fence::make_durable, open};
 
 /// The keys inside the folder.
 const FILE: &str = "keys.sqlite";
@@ -200,8 +200,13 @@ fn open(path: &Path, limits: &Limits) -> rusqlite::Result<Connection> {
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "secure_delete", true)?;
     conn.execute_batch(TABLE)?;
-    // A crash may have come between overwriting a key and emptying the WAL.
-    open::checkpoint(&conn, "TRUNCATE")?;
+    // A crash may have come between overwriting a key and emptying the WAL. On a full disk the keys can be read all the same:
+    // whoever was forgetting somebody then had no answer, and asks again.
+    match open::checkpoint(&conn, "TRUNCATE") {
+        Err(error) if is_full(&error) => tracing::warn!(%error, "the keys' WAL could not be copied"),
+        Err(error) => return Err(error),
+        Ok(_) => {}
+    }
     Ok(conn)
 }
 
