@@ -70,7 +70,7 @@ async fn whole(client: &Client, stream: &str) -> Vec<u128> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_expectation_means_what_it_says() {
     use StreamState::{Any, NoStream, StreamExists, StreamRevision};
-    for log in [Log::memory(), Log::sqlite()] {
+    for log in std::iter::once(Log::memory()).chain(Log::lasting()) {
         let server = Running::start(log, 0).await;
         let client = connect(&server);
         let first = append(&client, "s", NoStream, &[1, 2]).await.unwrap();
@@ -140,7 +140,12 @@ async fn any_means_any_while_others_write_the_log_beneath() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_both_ways_from_every_place() {
-    let server = Running::start(Log::sqlite(), 0).await;
+    for log in Log::lasting() {
+        read_both_ways(Running::start(log, 0).await).await;
+    }
+}
+
+async fn read_both_ways(server: Running) {
     let client = connect(&server);
     // More than two pages, in two streams.
     for n in 0..600_u128 {
@@ -257,7 +262,12 @@ async fn metadata_hides_what_it_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_byte_comes_back() {
-    let server = Running::start(Log::sqlite(), 0).await;
+    for log in Log::lasting() {
+        keep_every_byte(Running::start(log, 0).await).await;
+    }
+}
+
+async fn keep_every_byte(server: Running) {
     let client = connect(&server);
     let octets: Vec<u8> = (0..=255).collect();
     let bodies = [&octets, &b""[..], b"{\"a\": 1 }", b"\xff", b"null"];
@@ -305,7 +315,12 @@ async fn take(subscription: &mut eventstore::Subscription, count: usize) -> Vec<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_go_on_through_a_restart() {
-    let server = Running::start(Log::sqlite(), 0).await;
+    for log in Log::lasting() {
+        subscribe_through_a_restart(Running::start(log, 0).await).await;
+    }
+}
+
+async fn subscribe_through_a_restart(server: Running) {
     let client = connect(&server);
     let retry = RetryOptions::default().retry_forever();
     let odd = SubscriptionFilter::on_stream_name().regex("^(?!even)");

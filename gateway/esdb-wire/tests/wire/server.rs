@@ -1,12 +1,17 @@
 //! Our server of the protocol on a real socket, over a log that outlives it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use esdb_wire::{Certificate, Mode, Open, Server, serve, tcp, tls};
 use ports::{
     memory::{ManualClock, MemoryStore},
     store::EventStore,
 };
+use servers::{
+    or_not_run,
+    postgres::{Options, Postgres},
+};
+use store_postgres::PostgresStore;
 use store_sqlite::SqliteStore;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
@@ -15,6 +20,8 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 pub enum Log {
     Memory(MemoryStore),
     Sqlite(TempDir),
+    /// A database, by its URL.
+    Postgres(String),
     Other(Arc<dyn EventStore>),
 }
 
@@ -27,10 +34,26 @@ impl Log {
         Self::Sqlite(TempDir::new().unwrap())
     }
 
-    fn open(&self) -> Arc<dyn EventStore> {
+    /// A database of its own on the one server of this program; nothing where there is none.
+    pub fn postgres() -> Option<Self> {
+        static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
+        let server = SERVER.get_or_init(|| or_not_run(Postgres::start(Options::default()))).as_ref()?;
+        Some(Self::Postgres(server.fresh_database().unwrap()))
+    }
+
+    /// One on each engine that keeps its log beyond its server.
+    pub fn lasting() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::sqlite()).chain(Self::postgres())
+    }
+
+    async fn open(&self) -> Arc<dyn EventStore> {
         match self {
             Self::Memory(store) => Arc::new(store.clone()),
             Self::Other(store) => Arc::clone(store),
+            Self::Postgres(url) => {
+                let (clock, limits) = (Arc::new(ManualClock::default()), store_postgres::Limits::default());
+                Arc::new(PostgresStore::connect(url.as_str(), clock, &limits).await.unwrap())
+            }
             Self::Sqlite(folder) => {
                 let clock = Arc::new(ManualClock::default());
                 Arc::new(SqliteStore::open(folder.path(), clock, &store_sqlite::Limits::default()).unwrap())
@@ -68,7 +91,7 @@ impl Running {
         let listener = listen(port).await;
         let port = listener.local_addr().unwrap().port();
         let mut server = Server {
-            store: log.open(),
+            store: log.open().await,
             mode: Mode::Store,
             access: Arc::new(Open),
             clock: Arc::new(ManualClock::default()),
