@@ -40,9 +40,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 const TEST_ARROWS: &[(&str, &[&str])] = &[
     ("bus-nats", &["commands", "servers", "store-sqlite"]),
     ("ports-postgres", &["servers"]),
-    ("store-eventstoredb", &["esdb-wire", "store-sqlite"]),
+    ("store-eventstoredb", &["esdb-wire", "servers", "store-postgres", "store-sqlite"]),
     ("store-postgres", &["servers"]),
-    ("esdb-wire", &["servers", "store-sqlite"]),
+    ("esdb-wire", &["servers", "store-postgres", "store-sqlite"]),
     ("views-postgres", &["servers"]),
 ];
 /// Crates at the rim, which may use everything.
