@@ -76,6 +76,14 @@ async fn the_adapter_keeps_the_contract_over_a_log_in_sqlite() {
     conformance::event_store(&Servers::new(Limits::default(), Log::sqlite)).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_adapter_keeps_the_contract_over_a_log_in_postgresql() {
+    if Log::postgres().is_some() {
+        let log = || Log::postgres().unwrap();
+        conformance::event_store(&Servers::new(Limits::default(), log)).await;
+    }
+}
+
 /// Limits so small that every page and queue has an end all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_adapter_keeps_the_contract_at_the_smallest_limits() {

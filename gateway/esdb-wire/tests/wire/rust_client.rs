@@ -23,6 +23,11 @@ use crate::{
 
 const SOON: Duration = Duration::from_secs(60);
 
+/// A log on each engine that keeps it beyond its server.
+fn lasting() -> impl Iterator<Item = Log> {
+    std::iter::once(Log::sqlite()).chain(Log::postgres())
+}
+
 fn connect(server: &Running) -> Client {
     Client::new(server.url().parse().unwrap()).unwrap()
 }
@@ -70,7 +75,7 @@ async fn whole(client: &Client, stream: &str) -> Vec<u128> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_expectation_means_what_it_says() {
     use StreamState::{Any, NoStream, StreamExists, StreamRevision};
-    for log in std::iter::once(Log::memory()).chain(Log::lasting()) {
+    for log in std::iter::once(Log::memory()).chain(lasting()) {
         let server = Running::start(log, 0).await;
         let client = connect(&server);
         let first = append(&client, "s", NoStream, &[1, 2]).await.unwrap();
@@ -140,7 +145,7 @@ async fn any_means_any_while_others_write_the_log_beneath() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_both_ways_from_every_place() {
-    for log in Log::lasting() {
+    for log in lasting() {
         read_both_ways(Running::start(log, 0).await).await;
     }
 }
@@ -262,7 +267,7 @@ async fn metadata_hides_what_it_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_byte_comes_back() {
-    for log in Log::lasting() {
+    for log in lasting() {
         keep_every_byte(Running::start(log, 0).await).await;
     }
 }
@@ -315,7 +320,7 @@ async fn take(subscription: &mut eventstore::Subscription, count: usize) -> Vec<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_go_on_through_a_restart() {
-    for log in Log::lasting() {
+    for log in lasting() {
         subscribe_through_a_restart(Running::start(log, 0).await).await;
     }
 }

@@ -41,11 +41,6 @@ impl Log {
         Some(Self::Postgres(server.fresh_database().unwrap()))
     }
 
-    /// One on each engine that keeps its log beyond its server.
-    pub fn lasting() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::sqlite()).chain(Self::postgres())
-    }
-
     async fn open(&self) -> Arc<dyn EventStore> {
         match self {
             Self::Memory(store) => Arc::new(store.clone()),
