@@ -261,7 +261,7 @@ fn insert(conn: &Connection, member: Uuid, key: Option<&MemberKey>) -> rusqlite:
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn failed(error: rusqlite::Error) -> Error {
-    Error::Failed(error.to_string())
+    if is_full(&error) { Error::Full } else { Error::Failed(error.to_string()) }
 }
 
 #[cfg(test)]

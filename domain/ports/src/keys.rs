@@ -63,6 +63,9 @@ pub enum Error {
     /// twice is doing it once.
     #[error("the key store is not available: {0}")]
     Unavailable(String),
+    /// No space is left for a new key; those that are there can be read.
+    #[error("the key store's disk is full")]
+    Full,
     /// Anything else; asking again will not help.
     #[error("the key store failed: {0}")]
     Failed(String),

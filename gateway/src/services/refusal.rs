@@ -63,6 +63,7 @@ pub(super) fn of_store(error: &store::Error) -> Status {
 pub(super) fn of_keys(error: &keys::Error) -> Status {
     match error {
         keys::Error::Unavailable(_) => away("the keys cannot be reached; send the same request again", error),
+        keys::Error::Full => status(Reason::StorageFull, "the disk of the keys is full; nothing has changed", []),
         keys::Error::Failed(_) => internal("the key store failed", error),
     }
 }
@@ -144,6 +145,13 @@ mod tests {
         ];
         for status in away {
             assert_eq!((status.code(), reason_of(&status)), (Code::Unavailable, Some(Reason::StorageAway)));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_named_whether_the_log_or_a_key_finds_it_full() {
+        for status in [of_store(&store::Error::Full), of_keys(&keys::Error::Full)] {
+            assert_eq!(reason_of(&status), Some(Reason::StorageFull));
         }
     }
 

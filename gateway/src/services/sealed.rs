@@ -17,7 +17,7 @@ impl Context {
         let Some(Personal::Sealed { member, ciphertext }) = sealed.map(|sealed| &sealed.value) else { return Ok(None) };
         let key = match self.keys.existing(member.0).await {
             Ok(key) => key,
-            Err(error @ keys::Error::Unavailable(_)) => return Err(refusal::of_keys(&error)),
+            Err(error @ (keys::Error::Unavailable(_) | keys::Error::Full)) => return Err(refusal::of_keys(&error)),
             Err(error @ keys::Error::Failed(_)) => {
                 tracing::warn!(%error, "a sealed text is not shown");
                 None

@@ -12,14 +12,17 @@ use servers::{
     postgres::{Options, Postgres},
 };
 use store_postgres::{Limits, PostgresKeys, PostgresStore};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 use uuid::Uuid;
 
 use crate::{
     SOON, append,
     audit::{self, audit},
-    connect, own_server,
+    connect, own_server, server,
 };
+
+/// How many transactions are broken midway.
+const BROKEN: i64 = 30;
 
 /// Deadlines that a frozen server soon meets.
 fn short() -> Limits {
@@ -36,6 +39,65 @@ async fn persist(store: &PostgresStore, append: &Append) -> Result<Appended, Ref
             Err(other) => panic!("an outage is {other}"),
         }
     }
+}
+
+/// Ends backends while they are in the midst of an append; how many they were.
+fn break_transactions(client: &mut postgres::Client) -> i64 {
+    let midway = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname = current_database() AND state = 'active' AND query LIKE '%cartulary.append(%'
+            AND pid <> pg_backend_pid()";
+    let mut broken = 0;
+    for _ in 0..4_000 {
+        broken += client.query_one(midway, &[]).unwrap().get::<_, i64>(0);
+        if broken >= BROKEN {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    broken
+}
+
+/// Each append is one transaction of the server, so a process that dies can at most leave it to its end; this ends it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_lose_their_transactions_midway_again_and_again_and_no_reader_skips() {
+    let Some(server) = server() else { return };
+    let url = server.fresh_database().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let mut writers = JoinSet::new();
+    for writer in 1..=4_u128 {
+        let (store, stopped) = (connect(&url, &Limits::default()).await.unwrap(), stopped.clone());
+        writers.spawn(async move {
+            let mut count = 0;
+            while !*stopped.borrow() {
+                let next = append(&format!("own-{writer}"), count, [writer << 64 | u128::from(count)]);
+                let place = persist(&store, &next).await.unwrap();
+                assert_eq!(place.first_revision, count);
+                count += 1;
+            }
+            count
+        });
+    }
+    let reader = connect(&url, &Limits::default()).await.unwrap();
+    let reading = tokio::spawn(async move {
+        let mut seen: Vec<(Position, Uuid)> = Vec::new();
+        while seen.last().is_none_or(|last| last.1 != Uuid::from_u128(1)) {
+            let after = seen.last().map_or(Position::START, |last| last.0);
+            // Its own connections are not broken, but the pool may hand out one that was.
+            let more = reader.read_all(after, 7).await.unwrap_or_default();
+            seen.extend(more.iter().map(|event| (event.position, event.id)));
+        }
+        seen.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
+    });
+    let broken = tokio::task::block_in_place(|| audit::with(&url, break_transactions));
+    stop.send_replace(true);
+    let written: u64 = writers.join_all().await.into_iter().sum();
+    assert!(broken >= BROKEN, "{broken} transactions were broken, beside {written} appends");
+    let last = connect(&url, &Limits::default()).await.unwrap();
+    persist(&last, &append("end-1", 0, [1])).await.unwrap();
+    let seen = timeout(SOON, reading).await.expect("the reader comes to the end").unwrap();
+    let log: Vec<Uuid> = audit(&url).into_iter().map(|row| row.3).collect();
+    assert_eq!(log.len() as u64, written + 1, "everything is there, once");
+    assert!(seen == log, "the reader saw the log as it is");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
