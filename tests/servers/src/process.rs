@@ -103,7 +103,14 @@ impl Process {
 
     /// Lets them go on.
     pub fn thaw(&self) {
-        self.signal_all(Signal::CONT);
+        if self.ended {
+            return;
+        }
+        // While all of them are frozen: the system's list may leave children out as soon as others of them end.
+        for child in children(self.id()) {
+            let _gone = kill_process(child, Signal::CONT);
+        }
+        self.signal(Signal::CONT);
     }
 
     /// Sends a signal to it alone, unless its end was seen.
@@ -139,8 +146,10 @@ impl Process {
         if self.ended {
             return;
         }
+        let before = children(self.id());
         self.signal(signal);
-        for child in children(self.id()) {
+        // Once more, because the list of a process that works may leave some out; a dead one's is empty.
+        for child in before.into_iter().chain(children(self.id())) {
             let _gone = kill_process(child, signal);
         }
     }
