@@ -78,7 +78,8 @@ async fn writers_lose_their_transactions_midway_again_and_again_and_no_reader_sk
         });
     }
     let reader = connect(&url, &Limits::default()).await.unwrap();
-    let reading = tokio::spawn(async move {
+    let mut reading = JoinSet::new();
+    reading.spawn(async move {
         let mut seen: Vec<(Position, Uuid)> = Vec::new();
         while seen.last().is_none_or(|last| last.1 != Uuid::from_u128(1)) {
             let after = seen.last().map_or(Position::START, |last| last.0);
@@ -94,7 +95,7 @@ async fn writers_lose_their_transactions_midway_again_and_again_and_no_reader_sk
     assert!(broken >= BROKEN, "{broken} transactions were broken, beside {written} appends");
     let last = connect(&url, &Limits::default()).await.unwrap();
     persist(&last, &append("end-1", 0, [1])).await.unwrap();
-    let seen = timeout(SOON, reading).await.expect("the reader comes to the end").unwrap();
+    let seen = timeout(SOON, reading.join_all()).await.expect("the reader comes to the end").remove(0);
     let log: Vec<Uuid> = audit(&url).into_iter().map(|row| row.3).collect();
     assert_eq!(log.len() as u64, written + 1, "everything is there, once");
     assert!(seen == log, "the reader saw the log as it is");

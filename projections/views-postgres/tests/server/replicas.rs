@@ -64,21 +64,28 @@ impl Scene {
     }
 }
 
-/// What the first row says, by its key and by its index.
-async fn says(views: &PostgresViews) -> String {
+/// What the first row says, by its key and by its index: two questions, which two servers may answer.
+async fn answers(views: &PostgresViews) -> [String; 2] {
+    let text = |row: Option<&[u8]>| row.map_or_else(String::new, |row| String::from_utf8(row.to_vec()).unwrap());
     let row = views.get_many("v.1", &[0_u32.to_be_bytes().to_vec()]).await.unwrap().remove(0);
     let (from, to, after) = (Key::new(), Key::new(), Key::new());
     let (index, direction) = (Some("by-text"), Direction::Backward);
     let range = Range { view: "v.1".to_owned(), index, from, to, after, direction, limit: 1 };
     let found = views.range(range).await.unwrap();
-    assert_eq!(row.as_deref(), found.first().map(|entry| &*entry.row));
-    row.map_or_else(String::new, |row| String::from_utf8(row.to_vec()).unwrap())
+    [text(row.as_deref()), text(found.first().map(|entry| &*entry.row))]
+}
+
+/// What it says, while nothing changes who answers.
+async fn says(views: &PostgresViews) -> String {
+    let [by_key, by_index] = answers(views).await;
+    assert_eq!(by_key, by_index);
+    by_key
 }
 
 /// Asks until it says so.
 async fn comes_to_say(views: &PostgresViews, text: &str) {
     let said = async {
-        while says(views).await != text {
+        while answers(views).await != [text, text] {
             sleep(Duration::from_millis(5)).await;
         }
     };
