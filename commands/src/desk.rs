@@ -37,6 +37,8 @@ pub struct Limits {
     pub appends_max: NonZeroUsize,
     /// How many states each lane keeps in memory.
     pub states_max: NonZeroUsize,
+    /// How many states of one lane are read at the same time.
+    pub reads_max: NonZeroUsize,
     /// How often a command is decided anew after another writer's append.
     pub conflict_rounds_max: u32,
     /// How many events are read at a time when a state is loaded.
@@ -53,6 +55,7 @@ impl Default for Limits {
             batch_commands_max: 1_024,
             appends_max: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
             states_max: NonZeroUsize::new(50_000).unwrap_or(NonZeroUsize::MIN),
+            reads_max: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
             conflict_rounds_max: 8,
             load_events_max: 1_000,
             snapshot_events: 500,

@@ -7,7 +7,7 @@
 //! before, sends that stream's commands (and no others) through another round with a freshly loaded state.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -15,8 +15,8 @@ use bytes::Bytes;
 use domain::{decider::Decider, ids::EventId};
 use futures::{
     StreamExt as _,
-    future::{BoxFuture, FutureExt as _},
-    stream::FuturesUnordered,
+    future::{self, BoxFuture, FutureExt as _},
+    stream::{self, FuturesUnordered},
 };
 use lru::LruCache;
 use ports::{
@@ -134,20 +134,16 @@ impl<D: Decider> Lane<D> {
     /// Decides, begins to write what has to be written, and answers what has not.
     async fn begin(&mut self, mut piles: Vec<Pile<D>>) {
         while !piles.is_empty() {
-            let (mut write, mut done) = (Planned::new(), Planned::new());
-            for pile in std::mem::take(&mut piles) {
-                let Some(mut pile) = self.admit(pile) else { continue };
-                match self.decide(&mut pile).await {
-                    Ok(entry) if pile.appended => {
-                        self.waiting.insert(pile.id.clone(), Pile::new(pile.id.clone()));
-                        write.push((pile, entry));
-                    }
-                    Ok(entry) => done.push((pile, entry)),
-                    Err(error) => pile.fail(&error),
-                }
+            let (mut admitted, mut later, mut streams) = (Vec::with_capacity(piles.len()), Vec::new(), HashSet::new());
+            for pile in piles {
+                let Some(pile) = self.admit(pile) else { continue };
+                // Of one stream, what goes through another round comes before what has waited for it.
+                if streams.insert(pile.id.clone()) { admitted.push(pile) } else { later.push(pile) }
             }
+            let (write, done) = self.decide(admitted).await.into_iter().partition(|(pile, _)| pile.appended);
             self.write(write);
             piles = self.settle(done, Vec::new()).await;
+            piles.append(&mut later);
         }
     }
 
@@ -177,6 +173,7 @@ impl<D: Decider> Lane<D> {
         if planned.is_empty() {
             return;
         }
+        self.waiting.extend(planned.iter().map(|(pile, _)| (pile.id.clone(), Pile::new(pile.id.clone()))));
         let appends: Vec<_> = planned.iter_mut().filter_map(|(pile, _)| pile.append()).collect();
         let events: usize = appends.iter().map(|append| append.events.len()).sum();
         self.stats.appends.fetch_add(appends.len() as u64, Ordering::Relaxed);
@@ -205,21 +202,12 @@ impl<D: Decider> Lane<D> {
         self.begin(piles).await;
     }
 
-    /// Opens a stream's state and decides everything that waits for it.
-    async fn decide(&mut self, pile: &mut Pile<D>) -> Result<Entry<D>, Error<D::Rejection>> {
-        let (id, stream, creates) = (pile.id.clone(), pile.stream.clone(), pile.creates());
-        let (entry, remembered) = self.open(&id, &stream, creates).await?;
-        let mut entry = pile.plan(entry, self.keys.as_ref()).await?;
-        // An append that is accepted proves that what was remembered is so. Nothing proves a refusal, an "already
-        // so" or a look: where others write the log, too, they must not rest on what was so some time ago.
-        if remembered && !pile.appended && !self.history.store.sole_writer() {
-            let before = entry.revision;
-            self.history.catch_up(&stream, &mut entry).await?;
-            if entry.revision > before {
-                entry = pile.plan(entry, self.keys.as_ref()).await?;
-            }
-        }
-        Ok(entry)
+    /// Decides everything that waits for these streams, beside each other: while one state is read the others go on.
+    async fn decide(&mut self, piles: Vec<Pile<D>>) -> Planned<D> {
+        let opened: Vec<_> = piles.into_iter().map(|pile| (self.states.pop(&pile.id), pile)).collect();
+        let (history, keys) = (&self.history, self.keys.as_ref());
+        let decided = stream::iter(opened).map(|(remembered, pile)| history.decide(remembered, pile, keys));
+        decided.buffered(self.limits.reads_max.get()).filter_map(future::ready).collect().await
     }
 
     /// Answers the piles whose append was accepted; the others come back for another round.
@@ -264,15 +252,6 @@ impl<D: Decider> Lane<D> {
         }
         again.iter_mut().for_each(|pile| pile.rounds += 1);
         again
-    }
-
-    /// Takes a state out of memory, assumes that it is new, or folds it from the store. True when it was remembered.
-    async fn open(&mut self, id: &D::Id, stream: &str, creates: bool) -> Result<(Entry<D>, bool), Error<D::Rejection>> {
-        match self.states.pop(id) {
-            Some(entry) => Ok((entry, true)),
-            None if creates => Ok((Entry::empty(true), false)),
-            None => Ok((self.history.load(stream).await?, false)),
-        }
     }
 
     /// Keeps a state in memory, and as a snapshot when enough has happened since the last.

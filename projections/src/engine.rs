@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ports::{
     store::{self, EventStore, Position, Recorded},
-    views::{self, ViewCommit, ViewStore},
+    views::{self, RowChange, ViewCommit, ViewStore},
 };
 use tokio::sync::watch;
 
@@ -29,15 +29,21 @@ pub struct Limits {
     /// The most events read, folded and committed at a time. A larger batch folds a hot row fewer times, a
     /// smaller one shows its events sooner.
     pub batch_events_max: usize,
+    /// The most bytes of events folded before a commit, when the end of the log is far. What is held until then takes about
+    /// as much memory.
+    pub load_bytes_max: usize,
     /// The most bytes of stored rows kept decoded at hand, over all views.
     pub cached_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_events_max: 2048, cached_bytes_max: 64 << 20 }
+        Self { batch_events_max: 2048, load_bytes_max: 128 << 20, cached_bytes_max: 64 << 20 }
     }
 }
+
+/// So many batches before the log's end a view is loaded; nearer it is followed, and each batch is seen at once.
+const FAR_BATCHES: u64 = 8;
 
 /// Why a step did not happen. The next one begins again from what is stored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -77,9 +83,23 @@ pub struct Step {
 /// A view with its place in the log.
 struct Running {
     view: Box<dyn AnyView>,
+    /// Up to here the log is folded into its rows.
     at: Position,
+    /// Up to here they are stored.
+    stored: Position,
+    /// What it has come upon since then and cannot fold.
+    fault: Option<Box<Stopped>>,
+    /// What the last batch came to, where each is committed by itself.
+    changes: Option<Vec<RowChange>>,
     stopped: bool,
     told: watch::Sender<Standing>,
+}
+
+impl Running {
+    /// Whether it folds something of a part of the log.
+    fn is_within(&self, after: Position, to: Position) -> bool {
+        !self.stopped && self.fault.is_none() && self.at >= after && self.at < to
+    }
 }
 
 /// A part of the log, read after a position.
@@ -88,11 +108,27 @@ struct Batch {
     recorded: Vec<Recorded>,
 }
 
-/// What one view makes of a batch.
-struct Folded {
-    view: usize,
-    to: Position,
-    stopped: Option<Box<Stopped>>,
+/// Why a view could not be folded on.
+enum Hurdle {
+    /// As for everybody.
+    Error(Error),
+    /// There is an event that it cannot fold, behind others that are not stored yet.
+    Behind,
+}
+
+impl<E: Into<Error>> From<E> for Hurdle {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<Trouble> for Hurdle {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Store(error) => Self::Error(error.into()),
+            Trouble::Fault { .. } | Trouble::Row => Self::Behind,
+        }
+    }
 }
 
 /// Folds the log into views.
@@ -102,10 +138,12 @@ pub struct Engine {
     views: Vec<Running>,
     positions: Positions,
     limits: Limits,
-    /// Whether every view's `at` is what the view store has.
+    /// Whether every view's `stored` is what the view store has.
     located: bool,
-    /// The batch that comes next, read while the last one was being committed.
+    /// The batch that comes next, read while the last one was being folded.
     ahead: Option<Batch>,
+    /// Each batch is committed by itself: one of them holds an event that a view cannot fold.
+    careful: bool,
 }
 
 impl Engine {
@@ -122,12 +160,15 @@ impl Engine {
             .map(|view| Running {
                 view,
                 at: Position::START,
+                stored: Position::START,
+                fault: None,
+                changes: None,
                 stopped: false,
                 told: watch::Sender::new(Standing::default()),
             })
             .collect();
         let positions = Positions::new(views.iter().map(|running| (running.view.name(), running.told.subscribe())));
-        Self { log, rows, views, positions, limits, located: false, ahead: None }
+        Self { log, rows, views, positions, limits, located: false, ahead: None, careful: false }
     }
 
     /// Where the views stand, for queries that wait.
@@ -141,40 +182,67 @@ impl Engine {
     /// # Errors
     /// An [`Error`]; whatever was committed stays, and the next step goes on from there.
     pub async fn step(&mut self) -> Result<Step, Error> {
-        match self.advance().await {
-            Err(Error::Views(views::Error::Moved { view, expected, actual })) => {
+        let hurdle = match self.advance().await {
+            Ok(step) => return Ok(step),
+            Err(hurdle) => hurdle,
+        };
+        self.forget();
+        match hurdle {
+            Hurdle::Error(Error::Views(views::Error::Moved { view, expected, actual })) => {
                 tracing::warn!(%view, %expected, %actual, "another writer moved the view");
-                self.forget();
-                Ok(Step { events: 0, caught_up: false, position: self.foremost() })
             }
-            Err(error) => {
-                self.forget();
-                Err(error)
-            }
-            Ok(step) => Ok(step),
+            Hurdle::Error(error) => return Err(error),
+            Hurdle::Behind => self.careful = true,
         }
+        Ok(Step { events: 0, caught_up: false, position: self.foremost() })
     }
 
-    async fn advance(&mut self) -> Result<Step, Error> {
+    async fn advance(&mut self) -> Result<Step, Hurdle> {
         self.locate().await?;
         let mut step = Step { events: 0, caught_up: true, position: Position::START };
         let mut next = self.rearmost(None).ok_or(Error::AllStopped)?;
         loop {
-            let batch = self.read(next).await?;
-            step.events += batch.recorded.len();
-            let full = batch.recorded.len() >= self.limits.batch_events_max;
-            step.caught_up &= !full;
-            let to = batch.recorded.last().map_or(next, |last| last.position);
-            if to > next {
-                self.fold(batch, to, full).await?;
-            }
+            let to = self.load(next, &mut step).await?;
             match self.rearmost(Some(to)) {
                 Some(further) => next = further,
                 None => break,
             }
         }
         step.position = self.foremost();
+        self.careful &= !step.caught_up;
         Ok(step)
+    }
+
+    /// Folds a batch behind `next` into the views that stand within it, or many, and commits what it comes to. Answers
+    /// where the last one ended.
+    async fn load(&mut self, next: Position, step: &mut Step) -> Result<Position, Hurdle> {
+        let (mut to, mut bytes) = (next, 0);
+        let mut batch = self.read(next).await?;
+        loop {
+            step.events += batch.recorded.len();
+            bytes += batch.recorded.iter().map(|event| event.data.len() + event.metadata.len()).sum::<usize>();
+            to = batch.recorded.last().map_or(to, |last| last.position);
+            let full = batch.recorded.len() >= self.limits.batch_events_max;
+            let (log, limit) = (Arc::clone(&self.log), self.limits.batch_events_max);
+            let more = full && !self.careful && bytes < self.limits.load_bytes_max;
+            let more = more && log.head().await?.0.saturating_sub(to.0) / FAR_BATCHES > limit as u64;
+            let read = async { if full { Some(log.read_all(to, limit).await) } else { None } };
+            // What comes next is read while this is folded.
+            let (ahead, folded) = tokio::join!(read, self.fold(batch, to));
+            folded?;
+            let ahead = ahead.transpose()?.map(|recorded| Batch { after: to, recorded });
+            match ahead {
+                Some(ahead) if more => batch = ahead,
+                ahead => {
+                    // A short batch is read again: by then the log may hold more.
+                    self.ahead = ahead.filter(|ahead| ahead.recorded.len() >= limit);
+                    step.caught_up &= !full;
+                    break;
+                }
+            }
+        }
+        self.commit().await?;
+        Ok(to)
     }
 
     /// Asks the view store where the views stand, unless that is known.
@@ -185,6 +253,7 @@ impl Engine {
         let head = self.log.head().await?;
         for running in &mut self.views {
             running.at = self.rows.position(running.view.id()).await?;
+            running.stored = running.at;
             if running.at > head {
                 return Err(Error::Ahead { view: running.view.id().to_owned(), position: running.at, head });
             }
@@ -214,63 +283,62 @@ impl Engine {
         }
     }
 
-    /// Folds a batch that ends at `to` into the views that stand within it, and commits them together.
-    async fn fold(&mut self, batch: Batch, to: Position, full: bool) -> Result<(), Error> {
-        let within = |running: &Running| !running.stopped && running.at >= batch.after && running.at < to;
-        let wanted: Vec<Category> = self
-            .views
-            .iter()
-            .filter(|running| within(running))
-            .flat_map(|running| running.view.reads())
-            .copied()
-            .collect();
-        let positions: Vec<Position> = batch.recorded.iter().map(|recorded| recorded.position).collect();
+    /// Folds a batch that ends at `to` into the views that stand within it.
+    async fn fold(&mut self, batch: Batch, to: Position) -> Result<(), Hurdle> {
+        let Batch { after, recorded } = batch;
+        let mut within: Vec<_> = self.views.iter_mut().filter(|running| running.is_within(after, to)).collect();
+        let wanted: Vec<Category> = within.iter().flat_map(|running| running.view.reads()).copied().collect();
+        let positions: Vec<Position> = recorded.iter().map(|recorded| recorded.position).collect();
         let entries: Vec<Entry> =
-            batch.recorded.into_iter().filter_map(|recorded| Entry::read(recorded, &wanted)).collect();
-
-        let mut commits = Vec::new();
-        let mut folded = Vec::new();
-        for (n, running) in self.views.iter_mut().enumerate().filter(|(_, running)| within(running)) {
+            recorded.into_iter().filter_map(|recorded| Entry::read(recorded, &wanted)).collect();
+        for running in &mut within {
             let behind = entries.partition_point(|entry| entry.position <= running.at);
-            let (outcome, commit) = fold_view(n, running, &entries[behind..], &positions, self.rows.as_ref()).await?;
-            commits.extend(commit);
-            folded.push(outcome);
+            fold_view(running, &entries[behind..], &positions, self.rows.as_ref(), self.careful).await?;
         }
-        self.commit(commits, to, full).await?;
-        self.settle(folded);
         Ok(())
     }
 
-    /// Commits, and meanwhile reads the batch that comes next if there surely is one.
-    async fn commit(&mut self, commits: Vec<ViewCommit>, to: Position, full: bool) -> Result<(), Error> {
-        let commit = async { if commits.is_empty() { Ok(()) } else { self.rows.commit(commits).await } };
-        let read = async { if full { Some(self.log.read_all(to, self.limits.batch_events_max).await) } else { None } };
-        let (committed, read) = tokio::join!(commit, read);
-        committed?;
-        // A short batch is read again: by then the log may hold more.
-        let full = read.transpose()?.filter(|recorded| recorded.len() >= self.limits.batch_events_max);
-        self.ahead = full.map(|recorded| Batch { after: to, recorded });
-        Ok(())
-    }
-
-    /// Moves the views on, after their commit.
-    fn settle(&mut self, folded: Vec<Folded>) {
-        let share = self.limits.cached_bytes_max / self.views.len().max(1);
-        for Folded { view, to, stopped } in folded {
-            let running = &mut self.views[view];
-            running.view.keep(share);
-            running.at = to;
-            running.stopped = stopped.is_some();
-            if let Some(stopped) = &stopped {
-                tracing::error!(view = running.view.id(), %stopped, "a view stopped");
+    /// Commits all that is folded and not stored yet.
+    async fn commit(&mut self) -> Result<(), Hurdle> {
+        let mut commits = Vec::new();
+        for running in &mut self.views {
+            if running.at > running.stored {
+                let (view, from, to) = (running.view.id().to_owned(), running.stored, running.at);
+                let changes = running.changes.take().map_or_else(|| running.view.changes(&[]), Ok)?;
+                commits.push(ViewCommit { view, from, to, changes });
             }
-            running.told.send_replace(Standing { position: to, stopped: stopped.map(|stopped| Arc::new(*stopped)) });
+        }
+        if !commits.is_empty() {
+            self.rows.commit(commits).await?;
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// What was folded is stored.
+    fn settle(&mut self) {
+        let share = self.limits.cached_bytes_max / self.views.len().max(1);
+        for running in &mut self.views {
+            let fault = running.fault.take();
+            if running.at == running.stored && fault.is_none() {
+                continue;
+            }
+            running.view.keep(share);
+            running.stored = running.at;
+            if let Some(stopped) = &fault {
+                tracing::error!(view = running.view.id(), %stopped, "a view stopped");
+                (running.stopped, self.careful) = (true, false);
+            }
+            let stopped = fault.map(|stopped| Arc::new(*stopped));
+            running.told.send_replace(Standing { position: running.at, stopped });
         }
     }
 
     fn forget(&mut self) {
         self.located = false;
+        self.ahead = None;
         for running in &mut self.views {
+            (running.fault, running.changes) = (None, None);
             running.view.forget();
         }
     }
@@ -279,32 +347,31 @@ impl Engine {
 /// Folds entries into one view, which then stands at the last of `positions`. If an entry cannot be folded,
 /// those before it are, and the view stops in front of it.
 async fn fold_view(
-    n: usize,
     running: &mut Running,
     entries: &[Entry],
     positions: &[Position],
     rows: &dyn ViewStore,
-) -> Result<(Folded, Option<ViewCommit>), Error> {
-    let at = running.at;
-    let last = |positions: &[Position]| positions.last().map_or(at, |last| at.max(*last));
-    let mut folded = Folded { view: n, to: last(positions), stopped: None };
-    let mut entries = entries;
-    let changes = loop {
-        match running.view.fold(entries, rows).await {
-            Ok(changes) => break changes,
-            Err(Trouble::Store(error)) => return Err(error.into()),
-            Err(Trouble::Fault { entry, stopped }) => {
+    careful: bool,
+) -> Result<(), Hurdle> {
+    let (mut entries, mut positions) = (entries, positions);
+    loop {
+        let folded = match running.view.fold(entries, rows).await {
+            Ok(()) if careful => running.view.changes(entries).map(|changes| running.changes = Some(changes)),
+            folded => folded,
+        };
+        match folded {
+            Ok(()) => break,
+            Err(Trouble::Fault { entry, stopped }) if running.at == running.stored => {
                 running.view.forget();
                 entries = &entries[..entry];
-                let before = positions.partition_point(|position| *position < stopped.position);
-                folded.to = last(&positions[..before]);
-                folded.stopped = Some(stopped);
+                positions = &positions[..positions.partition_point(|position| *position < stopped.position)];
+                running.fault = Some(stopped);
             }
+            Err(trouble) => return Err(trouble.into()),
         }
-    };
-    let view = running.view.id().to_owned();
-    let commit = (folded.to > running.at).then(|| ViewCommit { view, from: running.at, to: folded.to, changes });
-    Ok((folded, commit))
+    }
+    running.at = positions.last().map_or(running.at, |last| running.at.max(*last));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Folding a batch into the rows of one view: plan, load, apply, write down what changed.
+//! Folding batches into the rows of one view: plan, load, apply; then write down what changed.
 //!
 //! The facts of a batch are applied in log order to rows held in memory, so a row that many of them touch is
-//! loaded once, folded through all of them and written once. Rows that were folded lately stay in a bounded
+//! loaded once, folded through all of them, also of several batches, and written once. Rows that were folded lately stay in a bounded
 //! cache, decoded; that is sound because the engine is the only writer of its views and empties the
 //! cache whenever it cannot be sure what the store holds.
 
@@ -42,14 +42,20 @@ pub trait AnyView: Send {
     /// The categories it folds.
     fn reads(&self) -> &'static [Category];
 
-    /// Folds entries of the log, in order, and answers what changed. The rows are held back until
-    /// [`AnyView::keep`] says that they were stored.
+    /// Folds entries of the log, in order. The rows are held until [`AnyView::keep`] says that they were stored.
     ///
     /// # Errors
     /// [`Trouble`]; nothing may be stored then, and [`AnyView::forget`] must follow.
-    async fn fold(&mut self, entries: &[Entry], store: &dyn ViewStore) -> Result<Vec<RowChange>, Trouble>;
+    async fn fold(&mut self, entries: &[Entry], store: &dyn ViewStore) -> Result<(), Trouble>;
 
-    /// What the last fold answered is stored: keep its rows at hand, up to `bytes_max` of stored bytes in all.
+    /// What became of the rows that are held: to be stored, or forgotten. `entries` are all that was folded, to say which
+    /// of them a row cannot be written down for; without them the answer is [`Trouble::Row`].
+    ///
+    /// # Errors
+    /// [`Trouble`], as of [`AnyView::fold`].
+    fn changes(&mut self, entries: &[Entry]) -> Result<Vec<RowChange>, Trouble>;
+
+    /// What was changed is stored: keep its rows at hand, up to `bytes_max` of stored bytes in all.
     fn keep(&mut self, bytes_max: usize);
 
     /// Forget every row at hand: what the store holds is not known for certain.
@@ -72,6 +78,8 @@ pub enum Trouble {
         /// Where and why.
         stopped: Box<Stopped>,
     },
+    /// A row cannot be written down.
+    Row,
     /// The rows could not be loaded.
     Store(views::Error),
 }
@@ -84,7 +92,7 @@ struct Slot<V: View> {
     stored: Option<Bytes>,
     /// The index entries that the store has for it.
     indexes: Vec<(&'static str, Key)>,
-    /// The last entry of the batch that touched it.
+    /// The entry that touched it last, in the last batch that did.
     last: usize,
 }
 
@@ -109,8 +117,8 @@ pub struct Folder<V: View> {
     id: String,
     cache: LruCache<V::Key, Slot<V>>,
     cached_bytes: usize,
-    /// Rows of the last fold, until it is known whether they were stored.
-    pending: Vec<Slot<V>>,
+    /// Rows that were folded and may not be stored yet.
+    held: HashMap<V::Key, Slot<V>>,
 }
 
 /// A view for the engine.
@@ -137,22 +145,28 @@ impl<V: View> AnyView for Folder<V> {
         V::READS
     }
 
-    async fn fold(&mut self, entries: &[Entry], store: &dyn ViewStore) -> Result<Vec<RowChange>, Trouble> {
+    async fn fold(&mut self, entries: &[Entry], store: &dyn ViewStore) -> Result<(), Trouble> {
         let mut plan = self.plan(entries)?;
         if !plan.missing_keys.is_empty() {
             let rows = store.get_many(&self.id, &plan.missing_keys).await.map_err(Trouble::Store)?;
             self.fill(&mut plan, rows, entries)?;
         }
         self.apply(&mut plan, entries)?;
-        let changes = self.changes(&mut plan.slots, entries)?;
-        self.pending = plan.slots;
-        Ok(changes)
+        self.held.extend(plan.slots.into_iter().map(|slot| (slot.key.clone(), slot)));
+        Ok(())
+    }
+
+    fn changes(&mut self, entries: &[Entry]) -> Result<Vec<RowChange>, Trouble> {
+        let mut held = std::mem::take(&mut self.held);
+        let changes = self.write_down(held.values_mut(), entries);
+        self.held = held;
+        changes
     }
 
     fn keep(&mut self, bytes_max: usize) {
-        for slot in std::mem::take(&mut self.pending) {
+        for (key, slot) in std::mem::take(&mut self.held) {
             self.cached_bytes += slot.weight();
-            self.cache.put(slot.key.clone(), slot);
+            self.cache.put(key, slot);
         }
         while self.cached_bytes > bytes_max {
             let Some((_, slot)) = self.cache.pop_lru() else {
@@ -163,7 +177,7 @@ impl<V: View> AnyView for Folder<V> {
     }
 
     fn forget(&mut self) {
-        self.pending.clear();
+        self.held.clear();
         self.cache.clear();
         self.cached_bytes = 0;
     }
@@ -175,7 +189,7 @@ impl<V: View> AnyView for Folder<V> {
 
 impl<V: View> Folder<V> {
     fn named(id: String) -> Self {
-        Self { id, cache: LruCache::unbounded(), cached_bytes: 0, pending: Vec::new() }
+        Self { id, cache: LruCache::unbounded(), cached_bytes: 0, held: HashMap::new() }
     }
 
     /// Names the rows that the batch touches and takes those at hand out of the cache.
@@ -209,9 +223,13 @@ impl<V: View> Folder<V> {
         Ok(plan)
     }
 
-    /// Adds a slot for a row: from the cache, empty if the row cannot exist yet, or to be loaded.
+    /// Adds a slot for a row: one that is held or cached, empty if the row cannot exist yet, or to be loaded.
     fn take(&mut self, row: V::Key, fresh: bool, entry: usize, plan: &mut Plan<'_, V>) -> usize {
         let place = plan.slots.len();
+        if let Some(slot) = self.held.remove(&row) {
+            plan.slots.push(slot);
+            return place;
+        }
         if let Some(slot) = self.cache.pop(&row) {
             self.cached_bytes -= slot.weight();
             plan.slots.push(slot);
@@ -257,7 +275,11 @@ impl<V: View> Folder<V> {
     }
 
     /// Writes down what became of every row, and remembers that as stored.
-    fn changes(&self, slots: &mut [Slot<V>], entries: &[Entry]) -> Result<Vec<RowChange>, Trouble> {
+    fn write_down<'s>(
+        &self,
+        slots: impl ExactSizeIterator<Item = &'s mut Slot<V>>,
+        entries: &[Entry],
+    ) -> Result<Vec<RowChange>, Trouble> {
         let mut changes = Vec::with_capacity(slots.len());
         for slot in slots {
             let row = match &slot.row {
@@ -287,10 +309,11 @@ impl<V: View> Folder<V> {
 
     fn stop_at(&self, entries: &[Entry], entry: usize, row: &V::Key, fault: Fault) -> Trouble {
         let scope = Scope::Row { key: key(row), shown: format!("{row:?}") };
-        match &entries[entry].fact {
-            Ok(fact) => self.stop(entry, fact, scope, fault),
-            Err(event) => {
-                let stopped = Stopped::unreadable(self.id.clone(), entries[entry].position, event);
+        match entries.get(entry).map(|at| (at.position, &at.fact)) {
+            None => Trouble::Row,
+            Some((_, Ok(fact))) => self.stop(entry, fact, scope, fault),
+            Some((position, Err(event))) => {
+                let stopped = Stopped::unreadable(self.id.clone(), position, event);
                 Trouble::Fault { entry, stopped: Box::new(stopped) }
             }
         }

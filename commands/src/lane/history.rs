@@ -7,7 +7,10 @@ use std::{
 
 use domain::{decider::Decider, ids::EventId};
 use futures::future::{BoxFuture, FutureExt as _};
-use ports::store::{EventStore, Recorded, Snapshot};
+use ports::{
+    keys::Keys,
+    store::{EventStore, Recorded, Snapshot},
+};
 use uuid::Uuid;
 
 use super::{
@@ -35,8 +38,50 @@ pub(super) struct History {
 }
 
 impl History {
+    /// Decides everything that waits for a stream, on the state that is remembered, assumed to be new, or read. A pile that
+    /// cannot be decided is told so, and gone.
+    pub(super) async fn decide<D: Decider>(
+        &self,
+        remembered: Option<Entry<D>>,
+        mut pile: Pile<D>,
+        keys: &dyn Keys,
+    ) -> Option<(Pile<D>, Entry<D>)> {
+        match self.plan(remembered, &mut pile, keys).await {
+            Ok(entry) => Some((pile, entry)),
+            Err(error) => {
+                pile.fail(&error);
+                None
+            }
+        }
+    }
+
+    async fn plan<D: Decider>(
+        &self,
+        remembered: Option<Entry<D>>,
+        pile: &mut Pile<D>,
+        keys: &dyn Keys,
+    ) -> Result<Entry<D>, Error<D::Rejection>> {
+        let is_old = remembered.is_some();
+        let entry = match remembered {
+            Some(entry) => entry,
+            None if pile.creates() => Entry::empty(true),
+            None => self.load(&pile.stream).await?,
+        };
+        let mut entry = pile.plan(entry, keys).await?;
+        // An append that is accepted proves that what was remembered is so. Nothing proves a refusal, an "already
+        // so" or a look: where others write the log, too, they must not rest on what was so some time ago.
+        if is_old && !pile.appended && !self.store.sole_writer() {
+            let before = entry.revision;
+            self.catch_up(&pile.stream, &mut entry).await?;
+            if entry.revision > before {
+                entry = pile.plan(entry, keys).await?;
+            }
+        }
+        Ok(entry)
+    }
+
     /// Folds a state from the newest snapshot and what came after it.
-    pub(super) async fn load<D: Decider>(&self, stream: &str) -> Result<Entry<D>, Error<D::Rejection>> {
+    async fn load<D: Decider>(&self, stream: &str) -> Result<Entry<D>, Error<D::Rejection>> {
         self.stats.loads.fetch_add(1, Ordering::Relaxed);
         let mut entry = Entry::<D>::empty(false);
         if let Some(snapshot) = self.store.load_snapshot(stream, D::FOLD).await? {
@@ -62,7 +107,7 @@ impl History {
     }
 
     /// Folds what the stream holds beyond the state.
-    pub(super) async fn catch_up<D: Decider>(
+    async fn catch_up<D: Decider>(
         &self,
         stream: &str,
         entry: &mut Entry<D>,

@@ -12,6 +12,7 @@
 //! - Every call has a deadline of our own: a frozen server makes an append [`ports::store::Error::Unknown`]
 //!   within [`Limits::append_max`] of being sent, and its connection is thrown away. A statement that is still in the
 //!   server's ear by then may be carried out later; the ids make that, and every repeat, harmless.
+//! - Short reads of streams share queries: under load one query answers for many commands.
 //! - Readers poll ([`Limits::poll_every`]), at most one at a time in a process; appends of the same process wake them
 //!   at once. There is no `NOTIFY`: it takes a lock of the whole cluster at commit and is lost while disconnected.
 //!
@@ -28,6 +29,7 @@ mod schema;
 mod sequencer;
 mod snapshots;
 mod store;
+mod streams;
 mod wire;
 
 pub use keys::PostgresKeys;

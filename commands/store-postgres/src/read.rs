@@ -27,6 +27,16 @@ macro_rules! select {
 pub const ALL: &str = select!("WHERE position > $1 ORDER BY position LIMIT $2");
 /// A stream from a revision on, up to a limit.
 pub const STREAM: &str = select!("WHERE stream = $1 AND revision >= $2 ORDER BY revision LIMIT $3");
+/// Many streams, each from a revision on and up to a limit, in the order asked; `STREAMS_N` says whose a row is.
+pub const STREAMS: &str = "
+    SELECT e.position, e.stream, e.revision, e.event_id, e.recorded_at, e.checksum, e.kind, e.data, e.metadata, s.n
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS s(name, first, few, n)
+    CROSS JOIN LATERAL (
+        SELECT * FROM cartulary.events e WHERE e.stream = s.name AND e.revision >= s.first ORDER BY e.revision LIMIT s.few
+    ) e
+    ORDER BY s.n, e.revision";
+/// The column of [`STREAMS`] that counts who asked, from 1.
+pub const STREAMS_N: usize = 9;
 /// Events by their ids, in no order.
 pub const BY_IDS: &str = select!("WHERE event_id = ANY($1)");
 /// The newest position.

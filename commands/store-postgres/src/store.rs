@@ -20,11 +20,13 @@ use crate::{
     schema::SCHEMA,
     sequencer::{Job, Sequencer},
     snapshots,
+    streams::{Ask, FEW, Streams},
 };
 
 /// The event store on a PostgreSQL server. Whatever is queued when it is dropped is still written.
 pub struct PostgresStore {
     queue: mpsc::Sender<Job>,
+    asks: mpsc::Sender<Ask>,
     /// The newest position that this process knows of; another may have written since.
     head: Arc<watch::Sender<Position>>,
     readers: Server,
@@ -63,7 +65,11 @@ impl PostgresStore {
         };
         #[expect(clippy::disallowed_methods, reason = "group commit is this adapter's own, as its connections are")]
         drop(tokio::spawn(sequencer.run()));
-        Ok(Self { queue, head, readers, look: Mutex::new(()), limits: limits.clone() })
+        let (asks, asked) = mpsc::channel(limits.queue_batches_max.max(1));
+        let streams = Streams { queue: asked, readers: readers.clone() };
+        #[expect(clippy::disallowed_methods, reason = "reads that share a query outlive the one who asked first")]
+        drop(tokio::spawn(streams.run()));
+        Ok(Self { queue, asks, head, readers, look: Mutex::new(()), limits: limits.clone() })
     }
 
     /// Refuses what could never be written or read back whole.
@@ -90,6 +96,24 @@ impl PostgresStore {
             return Err(Error::Failed(format!("a batch has more than {batch_bytes_max} bytes")));
         }
         Ok(())
+    }
+
+    /// A short read, together with others.
+    async fn read_few(&self, stream: &str, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error> {
+        // The server takes no such name, and would refuse the others' reads with it.
+        if limit == 0 || i64::try_from(from).is_err() || stream.contains('\0') {
+            return Ok(Vec::new());
+        }
+        let (answer, answered) = oneshot::channel();
+        let gone = |_| Error::Stopped("nobody reads its streams any more".to_owned());
+        self.asks.send(Ask { stream: stream.to_owned(), from, limit, answer }).await.map_err(|_closed| gone(()))?;
+        answered.await.map_err(|_dropped| gone(()))?
+    }
+
+    /// A long read by itself.
+    async fn read_many(&self, stream: &str, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error> {
+        let rows = self.readers.query(read::STREAM, &[&stream, &sql(from), &sql(limit as u64)]).await;
+        read::stream(&rows.map_err(|trouble| trouble.of_read())?, stream, from)
     }
 
     /// The newest position there is, which those who wait learn too.
@@ -135,10 +159,13 @@ impl EventStore for PostgresStore {
     }
 
     async fn read_stream(&self, stream: &str, from: Revision, limit: usize) -> Result<Vec<Recorded>, Error> {
-        let Ok(first) = i64::try_from(from) else { return Ok(Vec::new()) };
-        let limit = sql(limit as u64);
-        let rows = self.readers.query(read::STREAM, &[&stream, &first, &limit]).await;
-        read::stream(&rows.map_err(|trouble| trouble.of_read())?, stream, from)
+        let few = limit.min(FEW);
+        let mut events = self.read_few(stream, from, few).await?;
+        if events.len() == few && limit > few {
+            let rest = self.read_many(stream, from.saturating_add(few as u64), limit - few).await?;
+            events.extend(rest);
+        }
+        Ok(events)
     }
 
     async fn read_all(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, Error> {

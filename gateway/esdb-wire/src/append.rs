@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use ports::store::{Append, EventStore, NewEvent, Position, Refused, Revision};
+use ports::store::{Append, Appended, EventStore, NewEvent, Position, Refused, Revision};
 use serde_json::Value;
 use tokio::{
     sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -75,6 +75,11 @@ impl Writer {
     pub async fn append(&self, stream: &str, expected: Expected, events: Vec<NewEvent>) -> Result<Written, Failure> {
         let work = async {
             let _turn = self.turn(stream, !matches!(expected, Expected::Revision(_))).await;
+            if expected == Expected::NoStream
+                && let Some(written) = self.begin(stream, &events).await?
+            {
+                return Ok(written);
+            }
             for _ in 0..self.limits.attempts_max {
                 if let Some(written) = self.attempt(stream, expected, &events).await? {
                     return Ok(written);
@@ -83,6 +88,16 @@ impl Writer {
             Err(Failure::Contended { stream: stream.to_owned() })
         };
         timeout(self.limits.append_timeout, work).await.map_err(|_elapsed| Failure::Late)?
+    }
+
+    /// Begins a stream without a look: events that are written afresh as its first prove that there was none. `None` when
+    /// nothing was written, and only a look can say why.
+    async fn begin(&self, stream: &str, events: &[NewEvent]) -> Result<Option<Written>, Failure> {
+        if events.is_empty() || self.streams.knows(stream) {
+            return Ok(None);
+        }
+        let append = Append { recorded_at: None, stream: stream.to_owned(), expected: 0, events: events.to_vec() };
+        Ok(self.write(append).await?.ok().filter(|appended| appended.fresh).map(|appended| behind(appended, events.len())))
     }
 
     /// One try; `None` when somebody else wrote the stream in between and it may be tried again.
@@ -113,7 +128,7 @@ impl Writer {
         }
         let append = Append { recorded_at: None, stream: stream.to_owned(), expected: next, events: events.to_vec() };
         match self.write(append).await? {
-            Ok(written) => Ok(Some(written)),
+            Ok(appended) => Ok(Some(behind(appended, events.len()))),
             Err(Refused::Conflict { actual, .. }) => match expected {
                 Expected::Any | Expected::Exists => Ok(None),
                 Expected::NoStream if state.deleted() => Ok(None),
@@ -144,18 +159,22 @@ impl Writer {
         keys.insert(TRUNCATE_BEFORE.to_owned(), Value::from(revision));
         let event = own_event(METADATA, &Value::Object(keys))?;
         let stream = metadata_stream(stream);
-        let append = Append { recorded_at: None, stream, expected: metadata.length, events: vec![event] };
-        Ok(self.write(append).await?.ok())
+        self.write_own(stream, metadata.length, event).await
     }
 
     /// Ends a stream. `None` when it was written meanwhile.
     pub(crate) async fn end(&self, stream: &str, length: Revision) -> Result<Option<Written>, Failure> {
         let event = own_event(TOMBSTONE, &Value::Object(serde_json::Map::new()))?;
-        let append = Append { recorded_at: None, stream: stream.to_owned(), expected: length, events: vec![event] };
-        Ok(self.write(append).await?.ok())
+        self.write_own(stream.to_owned(), length, event).await
     }
 
-    async fn write(&self, append: Append) -> Result<Result<Written, Refused>, Failure> {
+    /// Writes an event of the server itself. `None` when the stream was written meanwhile.
+    async fn write_own(&self, stream: String, expected: Revision, event: NewEvent) -> Result<Option<Written>, Failure> {
+        let append = Append { recorded_at: None, stream, expected, events: vec![event] };
+        Ok(self.write(append).await?.ok().map(|appended| behind(appended, 1)))
+    }
+
+    async fn write(&self, append: Append) -> Result<Result<Appended, Refused>, Failure> {
         let (stream, count) = (append.stream.clone(), append.events.len() as u64);
         let answer = self.streams.store().append(vec![append]).await?.pop();
         let answer = answer.ok_or_else(|| Failure::Bad("the log gave no answer".to_owned()))?;
@@ -164,10 +183,7 @@ impl Writer {
             Err(Refused::Conflict { actual, .. }) => self.streams.remember(&stream, *actual),
             Err(Refused::Known { .. }) => {}
         }
-        Ok(answer.map(|appended| Written {
-            revision: Some(appended.first_revision + count - 1),
-            position: Some(appended.last_position),
-        }))
+        Ok(answer)
     }
 
     pub(crate) const fn attempts_max(&self) -> u32 {
@@ -182,6 +198,12 @@ impl Drop for AloneAt<'_> {
     fn drop(&mut self) {
         self.0 = None;
     }
+}
+
+/// Where so many events have left their stream.
+const fn behind(appended: Appended, count: usize) -> Written {
+    let revision = (appended.first_revision + count as u64).checked_sub(1);
+    Written { revision, position: Some(appended.last_position) }
 }
 
 const fn written(state: &State) -> Written {

@@ -12,7 +12,7 @@
 //! body's bytes in base64; without it the stored body is the body. An object that itself has a key `$wire`
 //! at its top is put into an envelope, too, so that reading never mistakes one for the other.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -111,7 +111,7 @@ pub fn recorded(recorded: Recorded, spelling: Spelling) -> wire::streams::ReadRe
     use wire::streams::{ReadResp, read_resp};
     let (content_type, data, custom_metadata) = unpack(&recorded);
     let position = recorded.position.0;
-    let metadata = HashMap::from([
+    let metadata = BTreeMap::from([
         (TYPE.to_owned(), recorded.kind),
         (CONTENT_TYPE.to_owned(), content_type.into_owned()),
         (CREATED.to_owned(), (recorded.recorded_at.as_nanosecond() / 100).to_string()),
@@ -175,7 +175,7 @@ mod tests {
     fn sent(content_type: &str, data: &[u8], metadata: &[u8]) -> wire::streams::NewEvent {
         wire::streams::NewEvent {
             id: Some(Spelling::Text.spell(Uuid::from_u128(7))),
-            metadata: HashMap::from([
+            metadata: BTreeMap::from([
                 (TYPE.to_owned(), "k".to_owned()),
                 (CONTENT_TYPE.to_owned(), content_type.to_owned()),
             ]),

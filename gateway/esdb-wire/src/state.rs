@@ -157,6 +157,11 @@ impl Streams {
         Ok(self.store.read_stream(stream, revision, 1).await?.pop())
     }
 
+    /// Whether the stream was seen to hold events.
+    pub fn knows(&self, stream: &str) -> bool {
+        self.hint(stream) > 0
+    }
+
     fn hint(&self, stream: &str) -> Revision {
         self.hints.lock().unwrap_or_else(PoisonError::into_inner).get(stream).copied().unwrap_or(0)
     }

@@ -88,6 +88,7 @@ section! { Desk as commands::desk::Limits {
     batch_commands_max: Count,
     appends_max: Some1,
     states_max: Some1,
+    reads_max: Some1,
     conflict_rounds_max: Count32,
     load_events_max: Count,
     snapshot_events: Count64,
@@ -250,6 +251,7 @@ section! { Relay as commands::relay::Limits {
 
 section! { Engine as projections::engine::Limits {
     batch_events_max: Count,
+    load_bytes_max: Count,
     cached_bytes_max: Count,
 } }
 

@@ -17,7 +17,19 @@ use crate::{
 };
 
 fn engine(log: &MemoryStore, rows: &FaultyViews, views: Vec<Box<dyn AnyView>>, batch: usize, cache: usize) -> Engine {
-    let limits = Limits { batch_events_max: batch, cached_bytes_max: cache };
+    loading(log, rows, views, batch, 0, cache)
+}
+
+/// An engine that folds so many bytes of events between two commits while the log's end is far.
+fn loading(
+    log: &MemoryStore,
+    rows: &FaultyViews,
+    views: Vec<Box<dyn AnyView>>,
+    batch: usize,
+    bytes: usize,
+    cache: usize,
+) -> Engine {
+    let limits = Limits { batch_events_max: batch, load_bytes_max: bytes, cached_bytes_max: cache };
     Engine::new(Arc::new(log.clone()), Arc::new(rows.clone()), views, limits)
 }
 
@@ -66,18 +78,23 @@ enum Turn {
     /// With these views only, so that views come to stand at different places.
     Restart {
         batch: usize,
+        bytes: usize,
         cache: usize,
         views: u16,
     },
     Fail(Outcome),
 }
 
+fn room() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0_usize), Just(900), Just(1 << 20)]
+}
+
 fn turn() -> impl Strategy<Value = Turn> {
     prop_oneof![
         8 => (any::<u8>(), any::<u8>()).prop_map(|(what, whom)| Turn::Act(what, whom)),
         3 => Just(Turn::Step),
-        1 => (1_usize..20, prop_oneof![Just(0_usize), Just(900), Just(1 << 20)], 1_u16..512)
-            .prop_map(|(batch, cache, views)| Turn::Restart { batch, cache, views }),
+        1 => (1_usize..20, room(), room(), 1_u16..512)
+            .prop_map(|(batch, bytes, cache, views)| Turn::Restart { batch, bytes, cache, views }),
         1 => prop_oneof![Just(Outcome::Lost), Just(Outcome::WrittenUnheard)].prop_map(Turn::Fail),
     ]
 }
@@ -99,10 +116,10 @@ proptest! {
                         let failing = rows.outcomes.lock().unwrap().front().is_some();
                         prop_assert!(engine.step().await.is_ok() || failing);
                     }
-                    Turn::Restart { batch, cache, views } => {
+                    Turn::Restart { batch, bytes, cache, views } => {
                         let some = views::all().into_iter().enumerate().filter(|(n, _)| views >> n & 1 == 1);
                         let some = some.map(|(_, view)| view).collect();
-                        engine = self::engine(&shop.log, &rows, some, batch, cache);
+                        engine = loading(&shop.log, &rows, some, batch, bytes, cache);
                     }
                     Turn::Fail(outcome) => {
                         rows.outcomes.lock().unwrap().push_back(outcome);
@@ -372,6 +389,39 @@ fn rows_at_hand_are_not_asked_for_again_and_new_ones_never_are() {
     });
 }
 
+#[test]
+fn far_from_the_logs_end_rows_are_written_once() {
+    run(async {
+        let shop = busy_shop(250).await;
+        let (followed, loaded) = (FaultyViews::default(), FaultyViews::default());
+        let counted = async |rows: &FaultyViews, bytes: usize| {
+            catch_up(&mut loading(&shop.log, rows, views::all(), 5, bytes, 0)).await;
+            audit(&shop.log, rows).await;
+            let written = rows.written.lock().unwrap();
+            (written.len(), written.iter().map(|commit| commit.changes.len()).sum::<usize>())
+        };
+        let (followed, loaded) = (counted(&followed, 0).await, counted(&loaded, usize::MAX).await);
+        assert!(loaded.0 * 2 < followed.0 && loaded.1 < followed.1, "fewer commits and rows: {loaded:?}, {followed:?}");
+    });
+}
+
+#[test]
+fn an_event_that_cannot_be_folded_stops_its_view_also_far_from_the_logs_end() {
+    run(async {
+        let mut shop = busy_shop(60).await;
+        let broken = shop.append_raw("order-broken", "order.placed", "{").await;
+        for n in 0..200 {
+            shop.act(n, n).await;
+        }
+        let rows = FaultyViews::default();
+        let mut engine = loading(&shop.log, &rows, views::all(), 5, usize::MAX, 1 << 20);
+        catch_up(&mut engine).await;
+        let Err(Unreached::Stopped(stopped)) = engine.positions().reached("orders", broken).await else { panic!() };
+        assert_eq!(stopped.position, broken);
+        audit_up_to(&shop.log, &rows, &[&Orders::id(), &views::sales::Sales::id()]).await;
+    });
+}
+
 /// Counts what it reads, and keeps a row that never changes.
 struct Constant;
 
@@ -396,6 +446,62 @@ impl View for Constant {
     fn indexes(_: &u64) -> Vec<(&'static str, ports::views::Key)> {
         vec![]
     }
+}
+
+/// Has rows that cannot be written down from a revision on: JSON knows no such key.
+struct Unwritable;
+
+impl View for Unwritable {
+    const NAME: &'static str = "unwritable";
+    const VERSION: u32 = 1;
+    const READS: &'static [Category] = &[Category::Stock];
+    const INDEXES: &'static [&'static str] = &[];
+    type Key = u64;
+    type Row = std::collections::BTreeMap<(u8, u8), u8>;
+    type Change<'a> = u64;
+
+    fn touch<'a>(fact: &'a crate::event::Fact, touched: &mut crate::view::Touched<'a, Self>) -> Result<(), Fault> {
+        touched.row(1, fact.revision);
+        Ok(())
+    }
+
+    fn apply(
+        _: &u64,
+        _: Option<Self::Row>,
+        revision: u64,
+        _: &crate::event::Fact,
+    ) -> Result<Option<Self::Row>, Fault> {
+        Ok(Some((150..=revision).map(|_| ((0, 0), 0)).collect()))
+    }
+
+    fn indexes(_: &Self::Row) -> Vec<(&'static str, ports::views::Key)> {
+        vec![]
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_written_down_stops_its_view_in_front_of_the_event_that_made_it_so() {
+    run(async {
+        let mut shop = Shop::new();
+        shop.act(0, 0).await;
+        for _ in 0..300 {
+            shop.tell("stock-s0", 1, &received(1)).await;
+        }
+        let of_revision = shop.log.read_stream("stock-s0", 150, 1).await.unwrap()[0].position;
+        for bytes in [0, usize::MAX] {
+            let rows = FaultyViews::default();
+            let mut engine = loading(&shop.log, &rows, vec![view::<Unwritable>()], 5, bytes, 0);
+            let stopped = loop {
+                if engine.step().await.is_err() {
+                    break engine.positions().of("unwritable").unwrap();
+                }
+            };
+            let why = stopped.stopped.unwrap();
+            assert_eq!(why.position, of_revision, "{why}");
+            assert!(matches!(why.fault, Fault::Row(_)), "{why}");
+            assert_eq!(rows.position("unwritable.1").await.unwrap(), Position(of_revision.0 - 1));
+        }
+    });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
     views::{self as shop_views, stock::Stock},
 };
 
-const LIMITS: Limits = Limits { batch_events_max: 10, cached_bytes_max: 1 << 20 };
+const LIMITS: Limits = Limits { batch_events_max: 10, load_bytes_max: 1 << 12, cached_bytes_max: 1 << 20 };
 
 /// A shop in which much has happened, all of it folded by `engine`.
 struct Scene {
