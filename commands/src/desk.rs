@@ -56,7 +56,7 @@ impl Default for Limits {
             appends_max: NonZeroUsize::new(8).unwrap_or(NonZeroUsize::MIN),
             states_max: NonZeroUsize::new(50_000).unwrap_or(NonZeroUsize::MIN),
             reads_max: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
-            conflict_rounds_max: 8,
+            conflict_rounds_max: 32,
             load_events_max: 1_000,
             snapshot_events: 500,
         }

@@ -49,11 +49,24 @@ struct Entry<D: Decider> {
     cause: Option<EventId>,
     /// True when nobody looked: a new aggregate is assumed to be new, and the append will tell.
     assumed: bool,
+    /// How many more appends to expect another writer for.
+    contested: u8,
+    /// The stream is known to hold more.
+    stale: bool,
 }
+
+/// After another writer's append, as many of ours are prepared for another one.
+const CONTESTED: u8 = 32;
 
 impl<D: Decider> Entry<D> {
     fn empty(assumed: bool) -> Self {
-        Self { state: D::State::default(), revision: 0, position: Position::START, snapshot: 0, cause: None, assumed }
+        let (state, position) = (D::State::default(), Position::START);
+        Self { state, revision: 0, position, snapshot: 0, cause: None, assumed, contested: 0, stale: false }
+    }
+
+    /// The same to go back to.
+    fn copy(&self) -> Self {
+        Self { state: self.state.clone(), ..*self }
     }
 
     const fn seen(&self) -> Seen<'_, D> {
@@ -226,6 +239,7 @@ impl<D: Decider> Lane<D> {
                 Some(Ok(appended)) if appended.fresh => {
                     entry.position = appended.last_position;
                     entry.assumed = false;
+                    entry.contested = entry.contested.saturating_sub(1);
                 }
                 Some(Ok(_)) => {
                     // Every event was there already: all of these requests are repeats.
@@ -237,6 +251,10 @@ impl<D: Decider> Lane<D> {
                     self.stats.conflicts.fetch_add(1, Ordering::Relaxed);
                     if let Refused::Known { id } = refused {
                         pile.suspect(|ids| ids.contains(&id));
+                    }
+                    if let Some(before) = pile.before.take() {
+                        let before = Entry { contested: CONTESTED, stale: true, ..before };
+                        self.states.push(pile.id.clone(), before);
                     }
                     again.push(pile);
                     continue;

@@ -19,7 +19,7 @@ pub trait Decider: Send + Sync + 'static {
     type Id: Clone + Eq + std::hash::Hash + std::fmt::Display + Send + Sync + 'static;
     /// What `decide` needs to remember, and nothing more: what people look at belongs to a view.
     /// It serialises because snapshots do; unlike an event its form may change with [`Self::FOLD`].
-    type State: Default + Send + Sync + Serialize + DeserializeOwned + 'static;
+    type State: Clone + Default + Send + Sync + Serialize + DeserializeOwned + 'static;
     /// A wish, in the imperative; it carries the time and every id it needs.
     type Command: Send + Sync + 'static;
     /// A fact, in the past tense: the stored contract.

@@ -8,8 +8,12 @@
 //! The engine is a value with `step()`: it knows no task, signal or clock. Whoever runs it waits on the log
 //! when a step says that it has caught up.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc, task::Poll};
 
+use futures::{
+    future::{BoxFuture, FutureExt as _},
+    poll,
+};
 use ports::{
     store::{self, EventStore, Position, Recorded},
     views::{self, RowChange, ViewCommit, ViewStore},
@@ -42,6 +46,8 @@ impl Default for Limits {
     }
 }
 
+/// How many batches are committed one by one after a load that failed.
+const CAREFUL_BATCHES: u32 = 64;
 /// So many batches before the log's end a view is loaded; nearer it is followed, and each batch is seen at once.
 const FAR_BATCHES: u64 = 8;
 
@@ -85,6 +91,8 @@ struct Running {
     view: Box<dyn AnyView>,
     /// Up to here the log is folded into its rows.
     at: Position,
+    /// Up to here they are on their way to the view store.
+    sent: Position,
     /// Up to here they are stored.
     stored: Position,
     /// What it has come upon since then and cannot fold.
@@ -142,8 +150,11 @@ pub struct Engine {
     located: bool,
     /// The batch that comes next, read while the last one was being folded.
     ahead: Option<Batch>,
-    /// Each batch is committed by itself: one of them holds an event that a view cannot fold.
-    careful: bool,
+    /// What is being stored while more is folded.
+    commit: Option<BoxFuture<'static, Result<(), views::Error>>>,
+    /// So many batches are committed each by itself: one of them may hold an event that a view cannot fold, or too much for
+    /// the view store.
+    careful: u32,
 }
 
 impl Engine {
@@ -160,6 +171,7 @@ impl Engine {
             .map(|view| Running {
                 view,
                 at: Position::START,
+                sent: Position::START,
                 stored: Position::START,
                 fault: None,
                 changes: None,
@@ -168,7 +180,7 @@ impl Engine {
             })
             .collect();
         let positions = Positions::new(views.iter().map(|running| (running.view.name(), running.told.subscribe())));
-        Self { log, rows, views, positions, limits, located: false, ahead: None, careful: false }
+        Self { log, rows, views, positions, limits, located: false, ahead: None, commit: None, careful: 0 }
     }
 
     /// Where the views stand, for queries that wait.
@@ -186,13 +198,14 @@ impl Engine {
             Ok(step) => return Ok(step),
             Err(hurdle) => hurdle,
         };
-        self.forget();
+        self.careful = CAREFUL_BATCHES;
+        self.forget().await;
         match hurdle {
             Hurdle::Error(Error::Views(views::Error::Moved { view, expected, actual })) => {
                 tracing::warn!(%view, %expected, %actual, "another writer moved the view");
             }
             Hurdle::Error(error) => return Err(error),
-            Hurdle::Behind => self.careful = true,
+            Hurdle::Behind => {}
         }
         Ok(Step { events: 0, caught_up: false, position: self.foremost() })
     }
@@ -208,8 +221,11 @@ impl Engine {
                 None => break,
             }
         }
+        if step.caught_up {
+            self.stored().await?;
+        }
         step.position = self.foremost();
-        self.careful &= !step.caught_up;
+        self.careful = if step.caught_up { 0 } else { self.careful.saturating_sub(1) };
         Ok(step)
     }
 
@@ -224,7 +240,7 @@ impl Engine {
             to = batch.recorded.last().map_or(to, |last| last.position);
             let full = batch.recorded.len() >= self.limits.batch_events_max;
             let (log, limit) = (Arc::clone(&self.log), self.limits.batch_events_max);
-            let more = full && !self.careful && bytes < self.limits.load_bytes_max;
+            let more = full && self.careful == 0 && bytes < self.limits.load_bytes_max;
             let more = more && log.head().await?.0.saturating_sub(to.0) / FAR_BATCHES > limit as u64;
             let read = async { if full { Some(log.read_all(to, limit).await) } else { None } };
             // What comes next is read while this is folded.
@@ -241,6 +257,7 @@ impl Engine {
                 }
             }
         }
+        self.stored().await?;
         self.commit().await?;
         Ok(to)
     }
@@ -253,7 +270,7 @@ impl Engine {
         let head = self.log.head().await?;
         for running in &mut self.views {
             running.at = self.rows.position(running.view.id()).await?;
-            running.stored = running.at;
+            (running.sent, running.stored) = (running.at, running.at);
             if running.at > head {
                 return Err(Error::Ahead { view: running.view.id().to_owned(), position: running.at, head });
             }
@@ -293,48 +310,63 @@ impl Engine {
             recorded.into_iter().filter_map(|recorded| Entry::read(recorded, &wanted)).collect();
         for running in &mut within {
             let behind = entries.partition_point(|entry| entry.position <= running.at);
-            fold_view(running, &entries[behind..], &positions, self.rows.as_ref(), self.careful).await?;
+            fold_view(running, &entries[behind..], &positions, self.rows.as_ref(), self.careful > 0).await?;
         }
         Ok(())
     }
 
-    /// Commits all that is folded and not stored yet.
+    /// Begins to store all that is folded and not stored yet, or stores it: far from the log's end the next load is folded
+    /// meanwhile.
     async fn commit(&mut self) -> Result<(), Hurdle> {
         let mut commits = Vec::new();
-        for running in &mut self.views {
-            if running.at > running.stored {
-                let (view, from, to) = (running.view.id().to_owned(), running.stored, running.at);
-                let changes = running.changes.take().map_or_else(|| running.view.changes(&[]), Ok)?;
-                commits.push(ViewCommit { view, from, to, changes });
+        for running in self.views.iter_mut().filter(|running| running.at > running.stored) {
+            let (view, from, to) = (running.view.id().to_owned(), running.stored, running.at);
+            let changes = running.changes.take().map_or_else(|| running.view.changes(&[]), Ok)?;
+            commits.push(ViewCommit { view, from, to, changes });
+            running.sent = to;
+        }
+        let rows = Arc::clone(&self.rows);
+        let mut commit = async move { if commits.is_empty() { Ok(()) } else { rows.commit(commits).await } }.boxed();
+        // A future does nothing before it is asked.
+        let waits = match poll!(&mut commit) {
+            Poll::Ready(done) => {
+                commit = ready(done).boxed();
+                false
             }
-        }
-        if !commits.is_empty() {
-            self.rows.commit(commits).await?;
-        }
-        self.settle();
-        Ok(())
+            Poll::Pending => self.careful == 0 && self.ahead.is_some(),
+        };
+        self.commit = Some(commit);
+        if waits { Ok(()) } else { self.stored().await }
     }
 
-    /// What was folded is stored.
-    fn settle(&mut self) {
+    /// Waits until what is being stored is.
+    async fn stored(&mut self) -> Result<(), Hurdle> {
+        let Some(commit) = self.commit.take() else { return Ok(()) };
+        commit.await?;
         let share = self.limits.cached_bytes_max / self.views.len().max(1);
         for running in &mut self.views {
-            let fault = running.fault.take();
-            if running.at == running.stored && fault.is_none() {
+            let fault = running.fault.take_if(|_| running.at == running.sent);
+            if running.sent == running.stored && fault.is_none() {
                 continue;
             }
             running.view.keep(share);
-            running.stored = running.at;
+            running.stored = running.sent;
             if let Some(stopped) = &fault {
                 tracing::error!(view = running.view.id(), %stopped, "a view stopped");
-                (running.stopped, self.careful) = (true, false);
+                (running.stopped, self.careful) = (true, 0);
             }
             let stopped = fault.map(|stopped| Arc::new(*stopped));
-            running.told.send_replace(Standing { position: running.at, stopped });
+            running.told.send_replace(Standing { position: running.stored, stopped });
         }
+        Ok(())
     }
 
-    fn forget(&mut self) {
+    /// What the views hold is not known for certain any more.
+    async fn forget(&mut self) {
+        if let Some(commit) = self.commit.take() {
+            // Where the views stand afterwards is asked, whatever it says.
+            drop(commit.await);
+        }
         self.located = false;
         self.ahead = None;
         for running in &mut self.views {

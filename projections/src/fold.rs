@@ -42,20 +42,21 @@ pub trait AnyView: Send {
     /// The categories it folds.
     fn reads(&self) -> &'static [Category];
 
-    /// Folds entries of the log, in order. The rows are held until [`AnyView::keep`] says that they were stored.
+    /// Folds entries of the log, in order. The rows are held until [`AnyView::keep`] says that they were stored; meanwhile
+    /// more can be folded.
     ///
     /// # Errors
     /// [`Trouble`]; nothing may be stored then, and [`AnyView::forget`] must follow.
     async fn fold(&mut self, entries: &[Entry], store: &dyn ViewStore) -> Result<(), Trouble>;
 
-    /// What became of the rows that are held: to be stored, or forgotten. `entries` are all that was folded, to say which
+    /// What became of the rows since this was asked last: to be stored, or forgotten. `entries` are all that was folded, to say which
     /// of them a row cannot be written down for; without them the answer is [`Trouble::Row`].
     ///
     /// # Errors
     /// [`Trouble`], as of [`AnyView::fold`].
     fn changes(&mut self, entries: &[Entry]) -> Result<Vec<RowChange>, Trouble>;
 
-    /// What was changed is stored: keep its rows at hand, up to `bytes_max` of stored bytes in all.
+    /// What was changed, as it was asked last, is stored: keep rows at hand, up to `bytes_max` of stored bytes in all.
     fn keep(&mut self, bytes_max: usize);
 
     /// Forget every row at hand: what the store holds is not known for certain.
@@ -115,9 +116,10 @@ struct Plan<'a, V: View> {
 /// Folds batches into the rows of `V`.
 pub struct Folder<V: View> {
     id: String,
+    /// Rows as they are stored, or on their way there: none goes before [`AnyView::keep`] says so.
     cache: LruCache<V::Key, Slot<V>>,
     cached_bytes: usize,
-    /// Rows that were folded and may not be stored yet.
+    /// Rows that were folded since changes were asked for.
     held: HashMap<V::Key, Slot<V>>,
 }
 
@@ -159,15 +161,14 @@ impl<V: View> AnyView for Folder<V> {
     fn changes(&mut self, entries: &[Entry]) -> Result<Vec<RowChange>, Trouble> {
         let mut held = std::mem::take(&mut self.held);
         let changes = self.write_down(held.values_mut(), entries);
-        self.held = held;
+        for (key, slot) in held {
+            self.cached_bytes += slot.weight();
+            self.cache.put(key, slot);
+        }
         changes
     }
 
     fn keep(&mut self, bytes_max: usize) {
-        for (key, slot) in std::mem::take(&mut self.held) {
-            self.cached_bytes += slot.weight();
-            self.cache.put(key, slot);
-        }
         while self.cached_bytes > bytes_max {
             let Some((_, slot)) = self.cache.pop_lru() else {
                 break;

@@ -14,7 +14,7 @@ use ports::{
 use uuid::Uuid;
 
 use super::{
-    Entry,
+    CONTESTED, Entry,
     pile::{Pile, Verdict},
 };
 use crate::{
@@ -62,11 +62,19 @@ impl History {
         keys: &dyn Keys,
     ) -> Result<Entry<D>, Error<D::Rejection>> {
         let is_old = remembered.is_some();
-        let entry = match remembered {
+        let mut entry = match remembered {
             Some(entry) => entry,
             None if pile.creates() => Entry::empty(true),
             None => self.load(&pile.stream).await?,
         };
+        if std::mem::take(&mut entry.stale) {
+            self.catch_up(&pile.stream, &mut entry).await?;
+        }
+        if pile.rounds > 0 {
+            entry.contested = CONTESTED;
+        }
+        // A large state costs less to copy each time than to read again when somebody else was faster.
+        pile.before = (entry.contested > 0).then(|| entry.copy());
         let mut entry = pile.plan(entry, keys).await?;
         // An append that is accepted proves that what was remembered is so. Nothing proves a refusal, an "already
         // so" or a look: where others write the log, too, they must not rest on what was so some time ago.
@@ -88,7 +96,7 @@ impl History {
             // A snapshot that does not read is a lost cache: the stream itself has everything.
             if let Ok(state) = serde_json::from_slice(&snapshot.state) {
                 let Snapshot { revision, position, .. } = snapshot;
-                entry = Entry { state, revision, position, snapshot: revision, cause: None, assumed: false };
+                entry = Entry { state, revision, position, snapshot: revision, ..entry };
             }
         }
         self.catch_up(stream, &mut entry).await?;

@@ -49,6 +49,8 @@ pub(super) struct Pile<D: Decider> {
     pub(super) inspects: Vec<Inspect<D>>,
     /// How often it was decided in vain.
     pub(super) rounds: u32,
+    /// The state as this round found it, if another writer is to be expected.
+    pub(super) before: Option<Entry<D>>,
     /// Whether this round appends to the stream.
     pub(super) appended: bool,
     /// How many events the stream must hold for the append.
@@ -67,6 +69,7 @@ impl<D: Decider> Pile<D> {
             decided: Vec::new(),
             inspects: Vec::new(),
             rounds: 0,
+            before: None,
             appended: false,
             expected: 0,
             events: Vec::new(),

@@ -1,6 +1,6 @@
 //! The view store over its connections.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use crate::{
 pub struct PostgresViews {
     readers: Readers,
     writers: Server,
-    editions: Editions,
+    editions: Arc<Editions>,
     limits: Limits,
 }
 
@@ -49,7 +49,7 @@ impl PostgresViews {
         let address = address.into();
         let (readers, writers) = (Server::new(&address, &limits.readers())?, Server::new(&address, &limits.writers())?);
         SCHEMA.prepare(&writers, limits.migrate_max).await?;
-        let editions = query::editions(&readers).await?;
+        let editions = Arc::new(query::editions(&readers).await?);
         let readers = Readers::new(readers, replicas, limits)?;
         Ok(Self { readers, writers, editions, limits: limits.clone() })
     }
@@ -92,11 +92,21 @@ impl ViewStore for PostgresViews {
             return Ok(());
         }
         let mut client = self.writers.client().await?;
-        let work = commit::commit(&mut client, &commits, &self.limits, &self.editions);
-        let done = timeout(self.limits.commit_max, work).await;
+        let (limits, editions) = (self.limits.clone(), Arc::clone(&self.editions));
+        let work = async move {
+            let work = async {
+                let standings = commit::commit(&mut client, &commits, &limits, &editions).await?;
+                Ok(standings.into_iter().map(|(view, stands)| (view.to_owned(), stands)).collect::<Vec<_>>())
+            };
+            let done = timeout(limits.commit_max, work).await;
+            (client, done)
+        };
+        // In a task of its own it goes on while its caller folds what comes next.
+        #[expect(clippy::disallowed_methods, reason = "the rows are sent beside the folding, not in its pauses")]
+        let (client, done) = tokio::spawn(work).await.map_err(|gone| Error::Failed(gone.to_string()))?;
         for (view, stands) in self.finish(client, done)? {
-            self.editions.committed(view, stands.edition);
-            self.readers.tell(view, stands.position, stands.edition);
+            self.editions.committed(&view, stands.edition);
+            self.readers.tell(&view, stands.position, stands.edition);
         }
         Ok(())
     }
