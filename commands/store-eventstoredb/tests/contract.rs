@@ -57,6 +57,11 @@ impl Harness<dyn EventStore> for Servers {
         let log = server.stop().await;
         self.client(Running::start(log, port).await)
     }
+
+    async fn beside(&self) -> Option<Arc<dyn EventStore>> {
+        let url = self.newest.lock().unwrap().as_ref().unwrap().url();
+        Some(Arc::new(EventStoreDb::new(&url, self.limits.clone()).unwrap()))
+    }
 }
 
 /// What the original does not know the adapter must.

@@ -69,7 +69,8 @@ pub struct Appended {
     pub first_revision: Revision,
     /// The position of its last event.
     pub last_position: Position,
-    /// False when all of its events were already there, at consecutive revisions: a repeated write.
+    /// False when all of its events were already there, at consecutive revisions: a repeated write. (Of two processes that
+    /// write the same bytes at the same time both may be told true, where the server does not tell them apart.)
     pub fresh: bool,
 }
 

@@ -154,8 +154,20 @@ impl Postgres {
     /// # Errors
     /// [`NotHere`] when it does not come again.
     pub fn restart(&mut self, immediate: bool) -> Result<(), NotHere> {
+        self.again(|process| process.stop(if immediate { Signal::QUIT } else { Signal::INT }))
+    }
+
+    /// Kills all processes of the server, as a lack of memory would, and starts it again on the same data and port.
+    ///
+    /// # Errors
+    /// [`NotHere`] when it does not come again.
+    pub fn crash(&mut self) -> Result<(), NotHere> {
+        self.again(Process::kill)
+    }
+
+    fn again(&mut self, end: impl FnOnce(&mut Process)) -> Result<(), NotHere> {
         let own = self.own.as_mut().ok_or_else(|| NotHere("a server of our own is needed".into()))?;
-        own.process.stop(if immediate { Signal::QUIT } else { Signal::INT });
+        end(&mut own.process);
         own.process = launch(&own.command, &own.programs, own.port, own.folder.path())?;
         Ok(())
     }

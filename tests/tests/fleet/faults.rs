@@ -28,7 +28,7 @@ pub struct Fault {
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 22] = [
+pub const FAULTS: [Fault; 24] = [
     Fault { name: "anne-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, ANNE)) },
     Fault { name: "bob-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, BOB)) },
     Fault { name: "processes-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, PROCESSES)) },
@@ -40,16 +40,18 @@ pub const FAULTS: [Fault; 22] = [
     Fault { name: "relay-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, RELAY)) },
     Fault { name: "postgres-frozen", sells: false, happen: |fleet| Box::pin(postgres_frozen(fleet)) },
     Fault { name: "postgres-crashed", sells: false, happen: |fleet| Box::pin(postgres_crashed(fleet)) },
+    Fault { name: "postgres-killed", sells: false, happen: |fleet| Box::pin(postgres_killed(fleet)) },
     Fault { name: "postgres-cut", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Both)) },
     Fault { name: "postgres-deaf", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Asking)) },
     Fault { name: "postgres-mute", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Answering)) },
-    Fault { name: "postgres-reset", sells: false, happen: |fleet| Box::pin(postgres_reset(fleet)) },
+    Fault { name: "postgres-reset", sells: false, happen: |fleet| Box::pin(reset(fleet, all)) },
     Fault { name: "bob-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, bob, Cut::Both)) },
     Fault { name: "nats-frozen", sells: true, happen: |fleet| Box::pin(nats_frozen(fleet)) },
     Fault { name: "nats-killed", sells: true, happen: |fleet| Box::pin(nats_killed(fleet)) },
     Fault { name: "nats-cut", sells: true, happen: |fleet| Box::pin(cut(fleet, bus, Cut::Both)) },
     Fault { name: "nats-deaf", sells: true, happen: |fleet| Box::pin(cut(fleet, bus, Cut::Asking)) },
     Fault { name: "nats-mute", sells: true, happen: |fleet| Box::pin(cut(fleet, bus, Cut::Answering)) },
+    Fault { name: "nats-reset", sells: true, happen: |fleet| Box::pin(reset(fleet, bus)) },
     Fault { name: "nats-wiped", sells: true, happen: |fleet| Box::pin(nats_wiped(fleet)) },
 ];
 
@@ -75,11 +77,8 @@ async fn postgres_crashed(fleet: &mut Fleet) {
     tokio::task::block_in_place(|| fleet.postgres.restart(true)).expect("it comes again");
 }
 
-async fn postgres_reset(fleet: &mut Fleet) {
-    for _ in 0..RESETS {
-        all(fleet).into_iter().for_each(Proxy::reset);
-        tokio::time::sleep(BETWEEN).await;
-    }
+async fn postgres_killed(fleet: &mut Fleet) {
+    tokio::task::block_in_place(|| fleet.postgres.crash()).expect("it comes again");
 }
 
 async fn nats_frozen(fleet: &mut Fleet) {
@@ -98,6 +97,14 @@ async fn nats_wiped(fleet: &mut Fleet) {
     tokio::task::block_in_place(|| fleet.nats.wipe()).expect("it comes again");
     // It is empty and runs: what is lacking is published again while more is sold.
     tokio::time::sleep(DEAD).await;
+}
+
+/// Drops every connection on some ways, again and again.
+async fn reset(fleet: &mut Fleet, ways: fn(&Fleet) -> Vec<&Proxy>) {
+    for _ in 0..RESETS {
+        ways(fleet).into_iter().for_each(Proxy::reset);
+        tokio::time::sleep(BETWEEN).await;
+    }
 }
 
 /// Cuts some ways for a while.

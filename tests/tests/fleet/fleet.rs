@@ -51,8 +51,10 @@ const OPERATOR: MemberId = MemberId::from_u128(0x0190_0000_0000_7000_8000_0000_0
 /// How many lines of a node's log are told when it fails.
 const LAST_WORDS: usize = 6;
 
-/// Set otherwise than by default: a server that says nothing is given up sooner, because it is silent for seconds here.
+/// Set otherwise than by default: a server that says nothing is given up sooner, because it is silent for seconds here; and
+/// whoever has not paid loses the order while the faults go on.
 const SETTINGS: &str = "\
+shop.order_ttl = '20s'
 engines.log = 'postgres'
 engines.views = 'postgres'
 engines.bus = 'nats'

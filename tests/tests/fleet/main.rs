@@ -2,8 +2,8 @@
 //!
 //! Two nodes sell, one runs the processes and the relay, one folds the views. Sixteen buyers send every request until it
 //! is answered, to the other node whenever one stays silent. In turn each process is killed, PostgreSQL is frozen,
-//! crashes or is cut off (both ways, one way, for one node only), NATS is frozen, killed, cut off, wiped; after each
-//! fault both selling nodes must sell again. In the end the books are balanced ([`books`]) against the answers, against
+//! crashes, is killed or cut off (both ways, one way, by resets, for one node only), NATS is frozen, killed, cut off, wiped;
+//! after each fault both selling nodes must sell again. Whoever does not pay loses the order meanwhile. In the end the books are balanced ([`books`]) against the answers, against
 //! the tables as psql shows them ([`tables`]), against fresh folds, and against NATS ([`settle`]).
 //!
 //! It is a test like the others to cargo and nextest; `--only NAME` runs one fault. Without PostgreSQL or NATS it prints

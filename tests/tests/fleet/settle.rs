@@ -22,7 +22,7 @@ use crate::{
 /// How many requests are sent again at the same time.
 const AGAIN: usize = 8;
 /// How long a request may take to be answered, orders to end, and views to catch up, once nothing is broken.
-const SETTLE_MAX: Duration = Duration::from_secs(60);
+const SETTLE_MAX: Duration = Duration::from_secs(90);
 /// How long to wait before looking again.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -30,7 +30,7 @@ const TICK: Duration = Duration::from_millis(100);
 pub async fn settle(fleet: &mut Fleet, books: &Books, tokens: &[String], scarce: &[String], few: u32) -> String {
     assert_eq!(books.wrong(), Vec::<String>::new(), "buyers heard what they never should");
     let asked = ask_again(fleet, books, tokens).await;
-    let orders = ended(fleet, &asked).await;
+    let orders = ended(fleet).await;
     fleet.all_run();
     let (events, shelves) = tables::look(&fleet.database, |tables| (tables.are_whole(), tables.shelves()));
     balance(&asked, &orders);
@@ -73,18 +73,12 @@ async fn ask_again(fleet: &Fleet, books: &Books, tokens: &[String]) -> BTreeMap<
     futures::stream::iter(again).buffer_unordered(AGAIN).collect().await
 }
 
-/// Waits until every order is where it stays: delivered, closed, or reserved for whoever has not paid.
-async fn ended(fleet: &Fleet, asked: &BTreeMap<String, Asked>) -> BTreeMap<String, Order> {
-    let unpaid: BTreeSet<&str> =
-        asked.iter().filter(|(_, asked)| !asked.is_paid()).map(|(request, _)| request.as_str()).collect();
+/// Waits until every order is where it stays: delivered or closed.
+async fn ended(fleet: &Fleet) -> BTreeMap<String, Order> {
     let begun = Instant::now();
     loop {
         let orders = tokio::task::block_in_place(|| tables::look(&fleet.database, tables::Tables::orders));
-        let open = |order: &Order| match order.last.as_str() {
-            "order.delivered" | "order.closed" => false,
-            "order.reserved" => !unpaid.contains(order.request.as_str()),
-            _ => true,
-        };
+        let open = |order: &Order| !matches!(order.last.as_str(), "order.delivered" | "order.closed");
         let open: Vec<_> = orders.iter().filter(|(_, order)| open(order)).collect();
         if open.is_empty() {
             return orders;
@@ -107,7 +101,6 @@ fn balance(asked: &BTreeMap<String, Asked>, orders: &BTreeMap<String, Order>) {
         let Some(asked) = asked.get(&order.request) else { panic!("nobody asked for order {id}: {order:?}") };
         let (end, captures) = match (&asked.answer, asked.is_paid()) {
             (Some(Answer::Given(_)), true) => ("order.delivered", 1),
-            (Some(Answer::Given(_)), false) => ("order.reserved", 0),
             _ => ("order.closed", 0),
         };
         assert_eq!((order.last.as_str(), order.captures), (end, captures), "order {id}, answered {:?}", asked.answer);
@@ -125,22 +118,21 @@ fn balance(asked: &BTreeMap<String, Asked>, orders: &BTreeMap<String, Order>) {
 
 /// What left the shelves or is promised is what was acknowledged; what is scarce is sold out, and not more than that.
 fn stocked(asked: &BTreeMap<String, Asked>, shelves: &BTreeMap<String, Shelf>, scarce: &[String], few: i64) {
-    let mut sold: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
-    for asked in asked.values().filter(|asked| asked.given().is_some()) {
+    let mut sold: BTreeMap<&str, i64> = BTreeMap::new();
+    for asked in asked.values().filter(|asked| asked.given().is_some() && asked.is_paid()) {
         for line in &asked.request.lines {
-            let (paid, unpaid) = sold.entry(&line.sku).or_default();
-            *(if asked.is_paid() { paid } else { unpaid }) += i64::from(line.quantity);
+            *sold.entry(&line.sku).or_default() += i64::from(line.quantity);
         }
     }
     for sku in PLENTY.iter().copied().chain(scarce.iter().map(String::as_str)) {
         let shelf = shelves.get(sku).unwrap_or_else(|| panic!("no shelf for {sku}"));
-        let (paid, unpaid) = sold.get(sku).copied().unwrap_or_default();
-        assert_eq!((shelf.claimed, shelf.reserved), (paid, unpaid), "{sku}: {shelf:?}");
+        let paid = sold.get(sku).copied().unwrap_or_default();
+        assert_eq!((shelf.claimed, shelf.reserved), (paid, 0), "{sku}: {shelf:?}");
         assert_eq!(shelf.on_hand + shelf.claimed, shelf.received, "{sku}: {shelf:?}");
     }
     for sku in scarce {
         let shelf = shelves[sku];
-        assert!(shelf.received == few && shelf.claimed + shelf.reserved <= few, "{sku} is oversold: {shelf:?}");
+        assert!(shelf.received == few && shelf.claimed <= few, "{sku} is oversold: {shelf:?}");
     }
     let refused = asked.values().filter(|asked| matches!(&asked.answer, Some(Answer::Refused(_))));
     for refused in refused {
