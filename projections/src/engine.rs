@@ -16,16 +16,18 @@ use futures::{
 };
 use ports::{
     store::{self, EventStore, Position, Recorded},
-    views::{self, RowChange, ViewCommit, ViewStore},
+    views::{self, ViewStore},
 };
-use tokio::sync::watch;
 
 use crate::{
     event::{Category, Entry},
-    fold::{AnyView, Trouble},
-    positions::{Positions, Standing},
-    view::Stopped,
+    fold::AnyView,
+    positions::Positions,
 };
+
+mod running;
+
+use running::{Hurdle, Running};
 
 /// The engine's bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,57 +88,10 @@ pub struct Step {
     pub position: Position,
 }
 
-/// A view with its place in the log.
-struct Running {
-    view: Box<dyn AnyView>,
-    /// Up to here the log is folded into its rows.
-    at: Position,
-    /// Up to here they are on their way to the view store.
-    sent: Position,
-    /// Up to here they are stored.
-    stored: Position,
-    /// What it has come upon since then and cannot fold.
-    fault: Option<Box<Stopped>>,
-    /// What the last batch came to, where each is committed by itself.
-    changes: Option<Vec<RowChange>>,
-    stopped: bool,
-    told: watch::Sender<Standing>,
-}
-
-impl Running {
-    /// Whether it folds something of a part of the log.
-    fn is_within(&self, after: Position, to: Position) -> bool {
-        !self.stopped && self.fault.is_none() && self.at >= after && self.at < to
-    }
-}
-
 /// A part of the log, read after a position.
 struct Batch {
     after: Position,
     recorded: Vec<Recorded>,
-}
-
-/// Why a view could not be folded on.
-enum Hurdle {
-    /// As for everybody.
-    Error(Error),
-    /// There is an event that it cannot fold, behind others that are not stored yet.
-    Behind,
-}
-
-impl<E: Into<Error>> From<E> for Hurdle {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
-    }
-}
-
-impl From<Trouble> for Hurdle {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Store(error) => Self::Error(error.into()),
-            Trouble::Fault { .. } | Trouble::Row => Self::Behind,
-        }
-    }
 }
 
 /// Folds the log into views.
@@ -166,19 +121,7 @@ impl Engine {
         views: Vec<Box<dyn AnyView>>,
         limits: Limits,
     ) -> Self {
-        let views: Vec<Running> = views
-            .into_iter()
-            .map(|view| Running {
-                view,
-                at: Position::START,
-                sent: Position::START,
-                stored: Position::START,
-                fault: None,
-                changes: None,
-                stopped: false,
-                told: watch::Sender::new(Standing::default()),
-            })
-            .collect();
+        let views: Vec<Running> = views.into_iter().map(Running::new).collect();
         let positions = Positions::new(views.iter().map(|running| (running.view.name(), running.told.subscribe())));
         Self { log, rows, views, positions, limits, located: false, ahead: None, commit: None, careful: 0 }
     }
@@ -269,12 +212,11 @@ impl Engine {
         }
         let head = self.log.head().await?;
         for running in &mut self.views {
-            running.at = self.rows.position(running.view.id()).await?;
-            (running.sent, running.stored) = (running.at, running.at);
-            if running.at > head {
-                return Err(Error::Ahead { view: running.view.id().to_owned(), position: running.at, head });
+            let position = self.rows.position(running.view.id()).await?;
+            if position > head {
+                return Err(Error::Ahead { view: running.view.id().to_owned(), position, head });
             }
-            running.told.send_modify(|standing| standing.position = running.at);
+            running.place(position);
         }
         self.located = true;
         Ok(())
@@ -306,11 +248,10 @@ impl Engine {
         let mut within: Vec<_> = self.views.iter_mut().filter(|running| running.is_within(after, to)).collect();
         let wanted: Vec<Category> = within.iter().flat_map(|running| running.view.reads()).copied().collect();
         let positions: Vec<Position> = recorded.iter().map(|recorded| recorded.position).collect();
-        let entries: Vec<Entry> =
-            recorded.into_iter().filter_map(|recorded| Entry::read(recorded, &wanted)).collect();
+        let entries: Vec<Entry> = recorded.into_iter().filter_map(|recorded| Entry::read(recorded, &wanted)).collect();
         for running in &mut within {
             let behind = entries.partition_point(|entry| entry.position <= running.at);
-            fold_view(running, &entries[behind..], &positions, self.rows.as_ref(), self.careful > 0).await?;
+            running.fold(&entries[behind..], &positions, self.rows.as_ref(), self.careful > 0).await?;
         }
         Ok(())
     }
@@ -320,10 +261,7 @@ impl Engine {
     async fn commit(&mut self) -> Result<(), Hurdle> {
         let mut commits = Vec::new();
         for running in self.views.iter_mut().filter(|running| running.at > running.stored) {
-            let (view, from, to) = (running.view.id().to_owned(), running.stored, running.at);
-            let changes = running.changes.take().map_or_else(|| running.view.changes(&[]), Ok)?;
-            commits.push(ViewCommit { view, from, to, changes });
-            running.sent = to;
+            commits.push(running.send()?);
         }
         let rows = Arc::clone(&self.rows);
         let mut commit = async move { if commits.is_empty() { Ok(()) } else { rows.commit(commits).await } }.boxed();
@@ -345,18 +283,9 @@ impl Engine {
         commit.await?;
         let share = self.limits.cached_bytes_max / self.views.len().max(1);
         for running in &mut self.views {
-            let fault = running.fault.take_if(|_| running.at == running.sent);
-            if running.sent == running.stored && fault.is_none() {
-                continue;
+            if running.settle(share) {
+                self.careful = 0;
             }
-            running.view.keep(share);
-            running.stored = running.sent;
-            if let Some(stopped) = &fault {
-                tracing::error!(view = running.view.id(), %stopped, "a view stopped");
-                (running.stopped, self.careful) = (true, 0);
-            }
-            let stopped = fault.map(|stopped| Arc::new(*stopped));
-            running.told.send_replace(Standing { position: running.stored, stopped });
         }
         Ok(())
     }
@@ -370,40 +299,9 @@ impl Engine {
         self.located = false;
         self.ahead = None;
         for running in &mut self.views {
-            (running.fault, running.changes) = (None, None);
-            running.view.forget();
+            running.forget();
         }
     }
-}
-
-/// Folds entries into one view, which then stands at the last of `positions`. If an entry cannot be folded,
-/// those before it are, and the view stops in front of it.
-async fn fold_view(
-    running: &mut Running,
-    entries: &[Entry],
-    positions: &[Position],
-    rows: &dyn ViewStore,
-    careful: bool,
-) -> Result<(), Hurdle> {
-    let (mut entries, mut positions) = (entries, positions);
-    loop {
-        let folded = match running.view.fold(entries, rows).await {
-            Ok(()) if careful => running.view.changes(entries).map(|changes| running.changes = Some(changes)),
-            folded => folded,
-        };
-        match folded {
-            Ok(()) => break,
-            Err(Trouble::Fault { entry, stopped }) if running.at == running.stored => {
-                running.view.forget();
-                entries = &entries[..entry];
-                positions = &positions[..positions.partition_point(|position| *position < stopped.position)];
-                running.fault = Some(stopped);
-            }
-            Err(trouble) => return Err(trouble.into()),
-        }
-    }
-    running.at = positions.last().map_or(running.at, |last| running.at.max(*last));
-    Ok(())
 }
 
 #[cfg(test)]

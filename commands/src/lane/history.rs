@@ -115,11 +115,7 @@ impl History {
     }
 
     /// Folds what the stream holds beyond the state.
-    async fn catch_up<D: Decider>(
-        &self,
-        stream: &str,
-        entry: &mut Entry<D>,
-    ) -> Result<(), Error<D::Rejection>> {
+    async fn catch_up<D: Decider>(&self, stream: &str, entry: &mut Entry<D>) -> Result<(), Error<D::Rejection>> {
         loop {
             let page = self.store.read_stream(stream, entry.revision, self.page).await?;
             for recorded in &page {

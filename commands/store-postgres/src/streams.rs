@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::read::{self, sql};
 
 /// How many events of a stream a short read has room for.
-pub const FEW: usize = 32;
+pub const FEW: usize = 128;
 /// How many reads share a query.
 const SHARE_MAX: usize = 256;
 /// How many queries are under way: while one is answered, the next one fills.

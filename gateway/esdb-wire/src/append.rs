@@ -97,7 +97,12 @@ impl Writer {
             return Ok(None);
         }
         let append = Append { recorded_at: None, stream: stream.to_owned(), expected: 0, events: events.to_vec() };
-        Ok(self.write(append).await?.ok().filter(|appended| appended.fresh).map(|appended| behind(appended, events.len())))
+        Ok(self
+            .write(append)
+            .await?
+            .ok()
+            .filter(|appended| appended.fresh)
+            .map(|appended| behind(appended, events.len())))
     }
 
     /// One try; `None` when somebody else wrote the stream in between and it may be tried again.

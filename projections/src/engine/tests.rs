@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::event::Event;
-use ports::memory::MemoryStore;
+use ports::{memory::MemoryStore, views::ViewCommit};
 use proptest::prelude::*;
 
 use super::*;
@@ -465,12 +465,7 @@ impl View for Unwritable {
         Ok(())
     }
 
-    fn apply(
-        _: &u64,
-        _: Option<Self::Row>,
-        revision: u64,
-        _: &crate::event::Fact,
-    ) -> Result<Option<Self::Row>, Fault> {
+    fn apply(_: &u64, _: Option<Self::Row>, revision: u64, _: &crate::event::Fact) -> Result<Option<Self::Row>, Fault> {
         Ok(Some((150..=revision).map(|_| ((0, 0), 0)).collect()))
     }
 
