@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     app,
     auth::KeyError,
-    config::{Config, Error as ConfigError, Layers},
+    config::{Config, Error as ConfigError, Layers, LogEngine},
 };
 
 /// An event-sourced commerce engine.
@@ -125,6 +125,15 @@ impl Settings {
         self.layers()?.validate()
     }
 
+    /// The configuration of a shop that is there: a mistyped folder must not become one.
+    fn existing(&self) -> Result<Config, Error> {
+        let config = self.validated()?;
+        if config.engines.log == LogEngine::Sqlite {
+            is_there(&config)?;
+        }
+        Ok(config)
+    }
+
     /// The configuration of another shop than the one that the environment speaks of.
     fn apart(&self) -> Result<Config, ConfigError> {
         let layers = self.config.iter().try_fold(Layers::default(), |layers, path| layers.file(path))?;
@@ -133,6 +142,15 @@ impl Settings {
             None => layers.validate(),
         }
     }
+}
+
+/// Checks that a shop was opened in its folder.
+fn is_there(config: &Config) -> Result<(), Error> {
+    if config.data.is_dir() {
+        return Ok(());
+    }
+    let data = config.data.display();
+    Err(Error::Usage(format!("there is no shop in {data}; start one with: cartulary serve --data {data}")))
 }
 
 /// Why a command did not do what it should.

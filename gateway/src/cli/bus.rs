@@ -38,7 +38,7 @@ struct Reconcile {
 
 pub(super) async fn run(args: Args) -> Result<(), Error> {
     let Command::Reconcile(args) = args.command;
-    let config = args.settings.validated()?;
+    let config = args.settings.existing()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = engines::log(&config, &clock).await?;
     let Some(nats) = engines::bus(&config).await? else {

@@ -112,7 +112,7 @@ async fn serve(args: Serve) -> Result<(), Error> {
 }
 
 async fn copy_shop(args: Copy) -> Result<(), Error> {
-    let source = args.settings.validated()?;
+    let source = args.settings.existing()?;
     let target = Settings { config: args.to, data: args.to_data, set: Vec::new() }.apart()?;
     if same(&source, &target) {
         return Err(Error::Usage("source and target are the same shop".into()));

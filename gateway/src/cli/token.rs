@@ -48,10 +48,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let roles = Roles::of(&args.roles);
     let member = args.member.map_or_else(|| stand_in(roles), MemberId);
     let key = config.signing_key();
-    if !config.data.is_dir() {
-        let data = config.data.display();
-        return Err(Error::Usage(format!("there is no shop in {data}; start one with: cartulary serve --data {data}")));
-    }
+    super::is_there(&config)?;
     let signer = Signer::load_or_generate(&key)?;
     let token = signer.issue(member, roles, SystemClock.now(), args.ttl)?;
     let mut out = std::io::stdout().lock();

@@ -50,8 +50,8 @@ struct Rebuilding {
 
 pub(super) async fn run(args: Args) -> Result<(), Error> {
     let Command::Rebuild(args) = args.command;
-    let config = args.settings.validated()?;
     let wanted = wanted(&args.views)?;
+    let config = args.settings.existing()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (log, rows) = (engines::log(&config, &clock).await?, engines::rows(&config).await?);
     for view in wanted {

@@ -1,6 +1,12 @@
 //! Which engine keeps what, and how to reach it.
 
-use std::{collections::BTreeMap, fmt, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
@@ -251,6 +257,11 @@ impl Address {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The file that it is from, if it is from one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// The setting as it is shown: the file it is from, or the address without its password.

@@ -268,6 +268,30 @@ mod tests {
     }
 
     #[test]
+    fn a_replicas_address_may_be_a_secret_in_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret = folder.path().join("replica");
+        std::fs::write(&secret, "postgres://me:secret@two/shop\n").expect("written");
+        let text = |path: &std::path::Path| {
+            let path = path.display();
+            format!(
+                "[postgres]\nurl = 'postgres://db/shop'\n[postgres.views]\nreplica_urls = ['postgres://one/shop']\n\
+                 replica_url_files = ['{path}']"
+            )
+        };
+        let layers = || file(&text(&secret)).expect("read");
+        let settings = layers().settings().expect("valid");
+        let shown: String = settings.iter().map(|setting| format!("{}={}\n", setting.key, setting.value)).collect();
+        assert!(shown.contains(&format!("postgres.views.replica_url_files=[\"{}\"]", secret.display())), "{shown}");
+        assert!(shown.contains("replica_urls=[\"postgres://one/shop\"]") && !shown.contains("secret@"), "{shown}");
+        let replicas = layers().validate().expect("valid").postgres.replicas;
+        let urls: Vec<&str> = replicas.iter().map(super::super::Address::url).collect();
+        assert_eq!(urls, ["postgres://one/shop", "postgres://me:secret@two/shop"]);
+        let missing = file(&text(&folder.path().join("none"))).expect("read").validate().expect_err("refused");
+        assert!(missing.to_string().starts_with("postgres.views.replica_url_files cannot be read"), "{missing}");
+    }
+
+    #[test]
     fn the_protocols_door_is_set_whole_or_not_at_all() {
         let wire = |text: &str| file(&format!("[wire]\nlisten = '0.0.0.0:2113'\n{text}")).expect("read").validate();
         let set = wire("advertised = 'log.example.com:2113'\ncertificate_file = 'a.pem'\nkey_file = 'b.pem'");

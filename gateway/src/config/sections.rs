@@ -3,6 +3,8 @@
 //! A section is declared once: its fields become the names in the file, and building the component's limits from it
 //! names every field without a default arm. A limit that is added somewhere does not compile until it can be set.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use toml::Value;
 
@@ -162,7 +164,7 @@ section! { PostgresViews as views_postgres::Limits {
     migrate_max: Span,
     commit_max: Span,
     read_max: Span,
-} beside { replica_urls: Vec<String> } }
+} beside { replica_urls: Vec<String>, replica_url_files: Vec<PathBuf> } }
 
 section! { NatsOutlet as Outlet {
     prefix: Word,

@@ -121,6 +121,18 @@ fn address(
     }
 }
 
+/// The servers that queries go to: typed ones, then those from files.
+fn replicas(views: &mut PostgresViews) -> Result<Vec<Address>, Error> {
+    let typed = mem::take(&mut views.replica_urls).into_iter().map(|url| Ok(Address::typed(url)));
+    let files = mem::take(&mut views.replica_url_files).into_iter().map(|path| {
+        Address::from_file(path.clone()).map_err(|error| Error::Value {
+            key: "postgres.views.replica_url_files".to_owned(),
+            why: format!("cannot be read: {}: {error}", path.display()),
+        })
+    });
+    typed.chain(files).collect()
+}
+
 impl TypedWire {
     fn read(self, base: Wire) -> Result<Wire, Error> {
         let refuse = |key: &str, why: &str| Err(Error::Value { key: key.to_owned(), why: why.to_owned() });
@@ -202,7 +214,7 @@ impl Typed {
         let postgres = Postgres {
             address: address("postgres", url, url_file, wanted)?,
             root_certificate_file,
-            replicas: mem::take(&mut views.replica_urls).into_iter().map(Address::typed).collect(),
+            replicas: replicas(&mut views)?,
             log: log.over("postgres.log", base.postgres.log)?,
             views: views.over("postgres.views", base.postgres.views)?,
         };
@@ -285,8 +297,12 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
         certificate.map(|file| ("postgres.root_certificate_file".to_owned(), text(file.display().to_string()))),
     );
     PostgresLog::show("postgres.log", &config.postgres.log, &mut shown);
-    let replicas = config.postgres.replicas.iter().map(|replica| text(replica.to_string()));
-    shown.push(("postgres.views.replica_urls".to_owned(), Value::Array(replicas.collect())));
+    let (files, typed): (Vec<_>, Vec<_>) =
+        config.postgres.replicas.iter().partition(|replica| replica.file().is_some());
+    let typed = typed.into_iter().map(|replica| text(replica.to_string()));
+    shown.push(("postgres.views.replica_urls".to_owned(), Value::Array(typed.collect())));
+    let files = files.into_iter().filter_map(Address::file).map(|file| text(file.display().to_string()));
+    shown.push(("postgres.views.replica_url_files".to_owned(), Value::Array(files.collect())));
     PostgresViews::show("postgres.views", &config.postgres.views, &mut shown);
     shown.extend(config.eventstoredb.address.as_ref().map(|address| address.shown("eventstoredb")));
     EventStoreDbLog::show("eventstoredb.limits", &config.eventstoredb.limits, &mut shown);

@@ -83,6 +83,16 @@ fn what_is_wrong_on_the_command_line_is_2_and_what_goes_wrong_later_is_1() {
     ] {
         told(&run(victim::command().args(args)), 1, why, args);
     }
+    let nowhere = place.path().join("nowhere").display().to_string();
+    let elsewhere = place.path().join("elsewhere").display().to_string();
+    for args in [
+        &["views", "rebuild", "--all", "--data", &nowhere][..],
+        &["log", "copy", "--to-data", &elsewhere, "--data", &nowhere],
+        &["token", "--role", "operator", "--data", &nowhere],
+    ] {
+        told(&run(victim::command().args(args)), 2, "there is no shop in", args);
+        assert!(!Path::new(&nowhere).exists(), "a mistyped folder does not become a shop");
+    }
 }
 
 #[test]
