@@ -244,6 +244,7 @@ impl<D: Decider> Lane<D> {
                 Some(Ok(_)) => {
                     // Every event was there already: all of these requests are repeats.
                     pile.suspect(|_| true);
+                    self.go_back(&mut pile);
                     again.push(pile);
                     continue;
                 }
@@ -252,10 +253,7 @@ impl<D: Decider> Lane<D> {
                     if let Refused::Known { id } = refused {
                         pile.suspect(|ids| ids.contains(&id));
                     }
-                    if let Some(before) = pile.before.take() {
-                        let before = Entry { contested: CONTESTED, stale: true, ..before };
-                        self.states.push(pile.id.clone(), before);
-                    }
+                    self.go_back(&mut pile);
                     again.push(pile);
                     continue;
                 }
@@ -270,6 +268,13 @@ impl<D: Decider> Lane<D> {
         }
         again.iter_mut().for_each(|pile| pile.rounds += 1);
         again
+    }
+
+    /// Another writer was faster: the state as it was before this round is what the next one goes on from.
+    fn go_back(&mut self, pile: &mut Pile<D>) {
+        if let Some(before) = pile.before.take() {
+            self.states.push(pile.id.clone(), Entry { contested: CONTESTED, stale: true, ..before });
+        }
     }
 
     /// Keeps a state in memory, and as a snapshot when enough has happened since the last.

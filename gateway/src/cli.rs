@@ -128,10 +128,10 @@ impl Settings {
     /// The configuration of a shop that is there: a mistyped folder must not become one.
     fn existing(&self) -> Result<Config, Error> {
         let config = self.validated()?;
-        if config.engines.log == LogEngine::Sqlite {
-            is_there(&config)?;
+        match config.engines.log {
+            LogEngine::Sqlite if !store_sqlite::is_there(&config.data) => Err(no_shop(&config)),
+            _ => Ok(config),
         }
-        Ok(config)
     }
 
     /// The configuration of another shop than the one that the environment speaks of.
@@ -144,13 +144,10 @@ impl Settings {
     }
 }
 
-/// Checks that a shop was opened in its folder.
-fn is_there(config: &Config) -> Result<(), Error> {
-    if config.data.is_dir() {
-        return Ok(());
-    }
+/// There is no shop in the folder.
+fn no_shop(config: &Config) -> Error {
     let data = config.data.display();
-    Err(Error::Usage(format!("there is no shop in {data}; start one with: cartulary serve --data {data}")))
+    Error::Usage(format!("there is no shop in {data}; start one with: cartulary serve --data {data}"))
 }
 
 /// Why a command did not do what it should.

@@ -35,8 +35,8 @@ pub struct Limits {
     /// The most events read, folded and committed at a time. A larger batch folds a hot row fewer times, a
     /// smaller one shows its events sooner.
     pub batch_events_max: usize,
-    /// The most bytes of events folded before a commit, when the end of the log is far. What is held until then takes about
-    /// as much memory.
+    /// The most bytes of events folded before a commit, when the end of the log is far. What is held until then, and while
+    /// it is stored, takes two to three times as much memory.
     pub load_bytes_max: usize,
     /// The most bytes of stored rows kept decoded at hand, over all views.
     pub cached_bytes_max: usize,
@@ -50,7 +50,8 @@ impl Default for Limits {
 
 /// How many batches are committed one by one after a load that failed.
 const CAREFUL_BATCHES: u32 = 64;
-/// So many batches before the log's end a view is loaded; nearer it is followed, and each batch is seen at once.
+/// So many batches before the log's end a view is loaded; nearer it is followed, and each batch is seen at once. (By
+/// positions: in a log whose positions are bytes a view is loaded whenever a batch is full.)
 const FAR_BATCHES: u64 = 8;
 
 /// Why a step did not happen. The next one begins again from what is stored.
@@ -108,7 +109,7 @@ pub struct Engine {
     /// What is being stored while more is folded.
     commit: Option<BoxFuture<'static, Result<(), views::Error>>>,
     /// So many batches are committed each by itself: one of them may hold an event that a view cannot fold, or too much for
-    /// the view store.
+    /// the view store. And the first one is, for whoever opens waits for it.
     careful: u32,
 }
 
@@ -123,7 +124,7 @@ impl Engine {
     ) -> Self {
         let views: Vec<Running> = views.into_iter().map(Running::new).collect();
         let positions = Positions::new(views.iter().map(|running| (running.view.name(), running.told.subscribe())));
-        Self { log, rows, views, positions, limits, located: false, ahead: None, commit: None, careful: 0 }
+        Self { log, rows, views, positions, limits, located: false, ahead: None, commit: None, careful: 1 }
     }
 
     /// Where the views stand, for queries that wait.

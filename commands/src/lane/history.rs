@@ -70,7 +70,7 @@ impl History {
         if std::mem::take(&mut entry.stale) {
             self.catch_up(&pile.stream, &mut entry).await?;
         }
-        if pile.rounds > 0 {
+        if pile.rounds > 0 && !self.store.sole_writer() {
             entry.contested = CONTESTED;
         }
         // A large state costs less to copy each time than to read again when somebody else was faster.

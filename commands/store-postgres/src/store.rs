@@ -66,7 +66,7 @@ impl PostgresStore {
         #[expect(clippy::disallowed_methods, reason = "group commit is this adapter's own, as its connections are")]
         drop(tokio::spawn(sequencer.run()));
         let (asks, asked) = mpsc::channel(limits.queue_batches_max.max(1));
-        let streams = Streams { queue: asked, readers: readers.clone() };
+        let streams = Streams { queue: asked, readers: readers.within(limits.append_max) };
         #[expect(clippy::disallowed_methods, reason = "reads that share a query outlive the one who asked first")]
         drop(tokio::spawn(streams.run()));
         Ok(Self { queue, asks, head, readers, look: Mutex::new(()), limits: limits.clone() })

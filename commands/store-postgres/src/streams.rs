@@ -10,12 +10,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::read::{self, sql};
 
-/// How many events of a stream a short read has room for.
-pub const FEW: usize = 128;
-/// How many reads share a query.
-const SHARE_MAX: usize = 256;
-/// How many queries are under way: while one is answered, the next one fills.
-const QUERIES_MAX: usize = 2;
+/// How many events of a stream a short read has room for: what another process wrote at once.
+pub const FEW: usize = 64;
+/// How many reads share a query. All queries together hold no more events than as many long reads as there are connections.
+const SHARE_MAX: usize = 32;
+/// How many queries are under way: while some are answered, the next one fills.
+const QUERIES_MAX: usize = 4;
 
 /// A read, and where its answer goes.
 pub struct Ask {
@@ -33,7 +33,7 @@ pub struct Ask {
 pub struct Streams {
     /// Where the reads come from; when it closes, the task ends.
     pub queue: mpsc::Receiver<Ask>,
-    /// The connections that read.
+    /// The connections that read, with the patience of an append: others wait behind a query.
     pub readers: Server,
 }
 
@@ -56,8 +56,12 @@ impl Streams {
     }
 }
 
-/// Answers all of these by one query. Whoever no longer waits has asked in vain.
-async fn answer(readers: &Server, asked: Vec<Ask>) {
+/// Answers all who still wait by one query.
+async fn answer(readers: &Server, mut asked: Vec<Ask>) {
+    asked.retain(|ask| !ask.answer.is_closed());
+    if asked.is_empty() {
+        return;
+    }
     match read(readers, &asked).await {
         Ok(pages) => asked.into_iter().zip(pages).for_each(|(ask, page)| drop(ask.answer.send(page))),
         Err(error) => asked.into_iter().for_each(|ask| drop(ask.answer.send(Err(error.clone())))),

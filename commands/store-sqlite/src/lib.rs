@@ -31,4 +31,5 @@ mod writer;
 pub use error::Error;
 pub use keys::SqliteKeys;
 pub use limits::Limits;
+pub use open::is_there;
 pub use store::SqliteStore;

@@ -61,6 +61,12 @@ const TABLES: &str = "
         FROM events e JOIN streams s ON s.id = e.stream_id;
 ";
 
+/// Whether a folder holds a log.
+#[must_use]
+pub fn is_there(folder: &Path) -> bool {
+    folder.join(LOG).is_file()
+}
+
 /// Opens the log for its one writer: makes it if need be and finishes what a crash interrupted.
 pub fn writer(folder: &Path, limits: &Limits) -> Result<Connection, Error> {
     let path = folder.join(LOG);

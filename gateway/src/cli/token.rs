@@ -48,7 +48,9 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let roles = Roles::of(&args.roles);
     let member = args.member.map_or_else(|| stand_in(roles), MemberId);
     let key = config.signing_key();
-    super::is_there(&config)?;
+    if !config.data.is_dir() {
+        return Err(super::no_shop(&config));
+    }
     let signer = Signer::load_or_generate(&key)?;
     let token = signer.issue(member, roles, SystemClock.now(), args.ttl)?;
     let mut out = std::io::stdout().lock();

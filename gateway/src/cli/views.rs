@@ -79,6 +79,9 @@ fn wanted(names: &[String]) -> Result<Vec<Box<dyn AnyView>>, Error> {
     Ok(all.into_iter().filter(|view| is_wanted(view.name())).collect())
 }
 
+/// How often the view store may fail during one rebuild.
+const FAILURES_MAX: u32 = 5;
+
 /// How many events it came through, and where the view stands.
 async fn rebuild(
     log: &Arc<dyn EventStore>,
@@ -93,9 +96,20 @@ async fn rebuild(
     progress.begin(view.name(), "events", log.distance(Position::START, head).await.map_err(unread)?);
     let begun = Rebuild::begin(Arc::clone(log), Arc::clone(rows), view, config.engine).await;
     let mut rebuild = begun.map_err(|error| failed(error.into()))?;
-    let mut events = 0;
+    let (mut events, mut failures) = (0, 0);
     loop {
-        let step = rebuild.step().await.map_err(failed)?;
+        let step = match rebuild.step().await {
+            Ok(step) => step,
+            // The engine goes on with smaller steps.
+            Err(error @ projections::rebuild::Error::Engine(projections::engine::Error::Views(_)))
+                if failures < FAILURES_MAX =>
+            {
+                failures += 1;
+                tracing::warn!(view = view.name(), %error, "a step of the rebuild is tried again");
+                continue;
+            }
+            Err(error) => return Err(failed(error)),
+        };
         events += step.events;
         progress.advance(step.events);
         if step.done {

@@ -91,19 +91,19 @@ impl ViewStore for PostgresViews {
         if commits.is_empty() {
             return Ok(());
         }
-        let mut client = self.writers.client().await?;
-        let (limits, editions) = (self.limits.clone(), Arc::clone(&self.editions));
+        let (writers, limits, editions) = (self.writers.clone(), self.limits.clone(), Arc::clone(&self.editions));
         let work = async move {
+            let mut client = writers.client().await?;
             let work = async {
                 let standings = commit::commit(&mut client, &commits, &limits, &editions).await?;
                 Ok(standings.into_iter().map(|(view, stands)| (view.to_owned(), stands)).collect::<Vec<_>>())
             };
             let done = timeout(limits.commit_max, work).await;
-            (client, done)
+            Ok::<_, Trouble>((client, done))
         };
         // In a task of its own it goes on while its caller folds what comes next.
         #[expect(clippy::disallowed_methods, reason = "the rows are sent beside the folding, not in its pauses")]
-        let (client, done) = tokio::spawn(work).await.map_err(|gone| Error::Failed(gone.to_string()))?;
+        let (client, done) = tokio::spawn(work).await.map_err(|gone| Error::Failed(gone.to_string()))??;
         for (view, stands) in self.finish(client, done)? {
             self.editions.committed(&view, stands.edition);
             self.readers.tell(&view, stands.position, stands.edition);

@@ -1,10 +1,11 @@
 //! A fleet of real processes on one PostgreSQL and one NATS, broken in every part under load.
 //!
-//! Two nodes sell, one runs the processes and the relay, one folds the views. Sixteen buyers send every request until it
-//! is answered, to the other node whenever one stays silent. In turn each process is killed, PostgreSQL is frozen,
-//! crashes, is killed or cut off (both ways, one way, by resets, for one node only), NATS is frozen, killed, cut off, wiped;
-//! after each fault both selling nodes must sell again. Whoever does not pay loses the order meanwhile. In the end the books are balanced ([`books`]) against the answers, against
-//! the tables as psql shows them ([`tables`]), against fresh folds, and against NATS ([`settle`]).
+//! Two nodes sell, one runs the processes, one folds the views, one relays. Sixteen buyers send every request until it is
+//! answered, to the other node whenever one stays silent. In turn each process is killed and most are frozen, PostgreSQL is
+//! frozen, crashes, is killed or cut off (both ways, one way, by resets, for one node only), NATS is frozen, killed, cut off
+//! and wiped; after each fault both selling nodes must sell again. Whoever does not pay loses the order meanwhile. In the
+//! end the books are balanced ([`books`]) against the answers, against the tables as psql shows them ([`tables`]), against
+//! fresh folds, and against NATS ([`settle`]).
 //!
 //! It is a test like the others to cargo and nextest; `--only NAME` runs one fault. Without PostgreSQL or NATS it prints
 //! NOT RUN, which fails where `CI` is set.

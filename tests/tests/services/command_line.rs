@@ -85,13 +85,17 @@ fn what_is_wrong_on_the_command_line_is_2_and_what_goes_wrong_later_is_1() {
     }
     let nowhere = place.path().join("nowhere").display().to_string();
     let elsewhere = place.path().join("elsewhere").display().to_string();
+    let empty = tempfile::tempdir().expect("a folder");
+    let unused = empty.path().display().to_string();
     for args in [
-        &["views", "rebuild", "--all", "--data", &nowhere][..],
+        &["views", "rebuild", "--all", "--data", &unused][..],
+        &["views", "rebuild", "--all", "--data", &nowhere],
         &["log", "copy", "--to-data", &elsewhere, "--data", &nowhere],
         &["token", "--role", "operator", "--data", &nowhere],
     ] {
         told(&run(victim::command().args(args)), 2, "there is no shop in", args);
         assert!(!Path::new(&nowhere).exists(), "a mistyped folder does not become a shop");
+        assert_eq!(std::fs::read_dir(&unused).expect("a folder").count(), 0, "nor does an empty one");
     }
 }
 
