@@ -1,5 +1,5 @@
 //! How fast views are written and read on this machine:
-//! `cargo run --release -p views-postgres --example commit_rate`.
+//! `cargo run --release -p views-postgres --example commit_rate_postgres`.
 //!
 //! A commit of 1,000 rows of 300 bytes, each with two index entries: first new rows in the order of their keys, then
 //! new rows in no order, then changed rows of which one entry moves.
