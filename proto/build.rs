@@ -7,7 +7,7 @@
 use std::{env, error::Error, fmt::Write as _, fs, path::Path};
 
 use protox::prost_reflect::{
-    DescriptorPool, DynamicMessage, ExtensionDescriptor, MethodDescriptor, ReflectMessage as _, ServiceDescriptor,
+    DescriptorPool, DynamicMessage, ExtensionDescriptor, Kind, MethodDescriptor, ReflectMessage as _, ServiceDescriptor,
 };
 
 /// The public API, one file per noun.
@@ -100,7 +100,33 @@ fn policy_row(
         return Err(format!("{name}: {stray} is in `own` but not in `roles`"));
     }
     let list = |roles: &[String]| roles.iter().map(|r| format!("v1::Role::{r}")).collect::<Vec<_>>().join(", ");
-    Ok(format!("MethodPolicy {{ path: {:?}, roles: &[{}], own: &[{}] }}", path(method), list(&roles), list(&own)))
+    let about = about(method, message).map_err(|fault| format!("{name}: {fault}"))?;
+    Ok(format!(
+        "MethodPolicy {{ path: {:?}, roles: &[{}], own: &[{}], about: &{about:?} }}",
+        path(method),
+        list(&roles),
+        list(&own)
+    ))
+}
+
+/// The numbers of the fields that say what a request is about, the first one that is not empty counts; none of a
+/// request that changes nothing.
+fn about(method: &MethodDescriptor, policy: &DynamicMessage) -> Result<Vec<u32>, String> {
+    let named = policy.get_field_by_name("about").and_then(|value| value.as_str().map(str::to_owned));
+    let named = named.filter(|name| !name.is_empty());
+    let number = |name: &str| {
+        let field = method.input().get_field_by_name(name);
+        field.filter(|field| field.kind() == Kind::String && !field.is_list()).map(|field| field.number())
+    };
+    match (number("request_id"), named) {
+        (None, None) => Ok(Vec::new()),
+        (None, Some(_)) => Err("it is `about` something, but has no request_id and so changes nothing".to_owned()),
+        (Some(id), None) => Ok(vec![id]),
+        (Some(id), Some(name)) => {
+            let number = number(&name).ok_or_else(|| format!("{name} is no text in its request"))?;
+            Ok(vec![number, id])
+        }
+    }
 }
 
 fn role_list(policy: &DynamicMessage, field: &str) -> Result<Vec<String>, String> {

@@ -39,14 +39,18 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The folder of everything that lasts: log, snapshots, keys, views, the signing key.
     pub data: PathBuf,
-    /// Whether this process serves the API; one that does not answers about its health only.
+    /// Whether this process serves the API; one that does neither this nor decide answers about its health only.
     pub gateway: bool,
+    /// Whether this process decides what changes something. A gateway that does not forwards it to nodes that do.
+    pub commands: bool,
     /// Whether this process folds the views.
     pub projections: bool,
     /// Whether this process runs the order processes.
     pub processes: bool,
     /// Whether this process relays events to the bus, if there is one. Of several that do, one is heard.
     pub relays: bool,
+    /// Who decides, where this process does not.
+    pub command_nodes: CommandNodes,
     /// The door's limits.
     pub limits: Limits,
     /// What the services decide for themselves.
@@ -85,6 +89,8 @@ impl Config {
             listen: LISTEN,
             data: data.into(),
             gateway: true,
+            commands: true,
+            command_nodes: CommandNodes::default(),
             projections: true,
             processes: true,
             relays: true,
@@ -110,6 +116,15 @@ impl Config {
     pub fn signing_key(&self) -> PathBuf {
         signing_key(&self.data)
     }
+}
+
+/// The processes that decide for a gateway.
+#[derive(Debug, Clone, Default)]
+pub struct CommandNodes {
+    /// Where they listen: `http://10.0.0.1:50051`. Every gateway of a shop names the same ones in the same words.
+    pub urls: Vec<tonic::transport::Uri>,
+    /// The bounds of what is asked of them.
+    pub limits: crate::server::forward::Limits,
 }
 
 /// The key that signs tokens, in a shop's folder.

@@ -8,6 +8,7 @@ mod arrivals;
 mod connection;
 mod door;
 mod follow;
+pub mod forward;
 mod meter;
 mod routes;
 

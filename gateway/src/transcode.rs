@@ -170,7 +170,7 @@ fn grpc(route: &Route, parts: Parts, message: bytes::Bytes) -> Request<Body> {
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    for name in ["grpc-timeout", "user-agent"] {
+    for name in ["authorization", "grpc-timeout", "user-agent"] {
         if let Some(value) = parts.headers.get(name) {
             headers.insert(name, value.clone());
         }

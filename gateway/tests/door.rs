@@ -4,6 +4,8 @@
 
 #[path = "door/fake.rs"]
 mod fake;
+#[path = "door/forward.rs"]
+mod forward;
 #[path = "door/json.rs"]
 mod json;
 #[path = "door/limits_connection.rs"]

@@ -42,6 +42,9 @@ pub struct MethodPolicy {
     pub roles: &'static [v1::Role],
     /// Of those, the roles that reach only their own things.
     pub own: &'static [v1::Role],
+    /// Of one that changes something: the numbers of the text fields that say what a request is about, of which the first
+    /// that is not empty counts. Requests about the same thing are best decided by the same node.
+    pub about: &'static [u32],
 }
 
 /// The policy of every RPC of `cartulary.v1`, sorted by path. What is not in it must be refused.

@@ -29,9 +29,9 @@ use super::{
 use crate::{
     auth::{KeyError, Signer, Verifier},
     clock::SystemClock,
-    config::Config,
+    config::{CommandNodes, Config},
     page_token::PageTokens,
-    server::{self, Door, Routes},
+    server::{self, Door, Routes, forward::Forward},
     services::{self, Context, Views},
     transcode::Unservable,
 };
@@ -126,9 +126,14 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     let services = if config.gateway { services() } else { Vec::new() };
     tell(&health, &services, ServingStatus::Serving).await;
     let verifier = || Verifier::new(vec![signer.public()], config.limits.tokens.clone(), Arc::clone(&clock));
-    let door = Door::new(services::routes(standard.clone(), &context), verifier())?;
+    let routes = forwarding(services::routes(standard.clone(), &context), &config)?;
+    let door = Door::new(routes.clone(), verifier())?;
     // Feeds come in at the shop's own door all the same.
-    let open = if config.gateway { Arc::clone(&door) } else { Door::new(standard, verifier())? };
+    let open = match (config.gateway, config.commands) {
+        (true, _) => Arc::clone(&door),
+        (false, true) => Door::new(routes.only_deciding(), verifier())?,
+        (false, false) => Door::new(standard, verifier())?,
+    };
     relay(&mut tasks, &config, &opened, nats.as_ref(), &door, &signer).await?;
     let mut server = JoinSet::new();
     server.spawn(server::run(listener, open, closed(health, services, close)));
@@ -148,6 +153,16 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
         closing,
         resting,
     })
+}
+
+/// What changes something goes to the nodes that are named for it, if any are.
+fn forwarding(routes: Routes, config: &Config) -> Result<Routes, Unservable> {
+    let CommandNodes { urls, limits } = &config.command_nodes;
+    if urls.is_empty() {
+        return Ok(routes);
+    }
+    let forward = Forward::new(urls, limits, config.limits.message_in_max_bytes);
+    Ok(routes.forwarding(forward.map_err(Unservable::Descriptors)?))
 }
 
 /// Begins to fold the views, or to follow how far another process has folded them.

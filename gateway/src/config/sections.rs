@@ -71,6 +71,13 @@ section! { Door as crate::limits::Limits {
     page_size_max: Count32,
 } with { tokens } }
 
+section! { Nodes as crate::server::forward::Limits {
+    connect_max: Span,
+    ping_every: Span,
+    ping_max: Span,
+    rest: Span,
+} beside { urls: Vec<String> } }
+
 section! { Tokens as crate::auth::VerifierLimits {
     verified_tokens_max: Count,
     token_bytes_max: Count,

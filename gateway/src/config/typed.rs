@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, mem, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
+use tonic::transport::Uri;
 
 use super::{
-    Config, Error,
+    CommandNodes, Config, Error,
     engines::{
         Address, Bus, CertificateFiles, Engines, EventStoreDb, KeyEngine, LogEngine, Nats, Postgres, Server, Sqlite,
         ViewEngine, Wire,
@@ -150,6 +151,21 @@ impl TypedWire {
     }
 }
 
+impl Nodes {
+    fn read(mut self, base: CommandNodes) -> Result<CommandNodes, Error> {
+        let read = |typed: String| {
+            let url: Option<Uri> = typed.parse().ok();
+            let plain = |url: &Uri| url.scheme_str() == Some("http") && url.authority().is_some() && url.path() == "/";
+            url.filter(plain).ok_or_else(|| Error::Value {
+                key: "command_nodes.urls".to_owned(),
+                why: format!("must hold addresses such as http://10.0.0.1:50051, not {typed:?}"),
+            })
+        };
+        let urls = mem::take(&mut self.urls).into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(CommandNodes { urls, limits: self.over("command_nodes", base.limits)? })
+    }
+}
+
 /// Where to listen.
 fn socket(key: &str, typed: Option<String>) -> Result<Option<SocketAddr>, Error> {
     let why = "must be an address with a port, such as 127.0.0.1:50051";
@@ -170,10 +186,14 @@ fn advertised(typed: &str) -> Result<(String, u16), Error> {
 #[serde(rename_all = "snake_case")]
 enum Role {
     Gateway,
+    Commands,
     Projections,
     Processes,
     Relay,
 }
+
+/// What a process does that is not told.
+const EVERY_ROLE: [Role; 5] = [Role::Gateway, Role::Commands, Role::Projections, Role::Processes, Role::Relay];
 
 /// Everything that can be typed.
 #[derive(Debug, Default, Deserialize)]
@@ -182,6 +202,7 @@ pub(super) struct Typed {
     listen: Option<String>,
     data: Option<PathBuf>,
     roles: Option<Vec<Role>>,
+    command_nodes: Nodes,
     limits: Door,
     tokens: Tokens,
     shop: Shop,
@@ -204,9 +225,18 @@ impl Typed {
         let base = Config::new(self.data.unwrap_or_else(|| super::DATA.into()));
         let refuse = |key: &str, why: &str| Error::Value { key: key.to_owned(), why: why.to_owned() };
         let listen = socket("listen", self.listen)?.unwrap_or(base.listen);
-        let roles = self.roles.unwrap_or_else(|| vec![Role::Gateway, Role::Projections, Role::Processes, Role::Relay]);
+        let roles = self.roles.unwrap_or_else(|| EVERY_ROLE.to_vec());
         if roles.is_empty() {
             return Err(refuse("roles", "must name at least one"));
+        }
+        let command_nodes = self.command_nodes.read(base.command_nodes)?;
+        let decides = roles.contains(&Role::Commands);
+        match (decides, command_nodes.urls.is_empty()) {
+            (false, true) if roles.contains(&Role::Gateway) => {
+                return Err(refuse("command_nodes.urls", "must name who decides: roles has gateway without commands"));
+            }
+            (true, false) => return Err(refuse("command_nodes.urls", "are for a process without the role commands")),
+            _ => {}
         }
         let engines = self.engines.chosen(base.engines);
         let TypedPostgres { url, url_file, root_certificate_file, log, mut views } = self.postgres;
@@ -238,6 +268,8 @@ impl Typed {
             listen,
             data: base.data,
             gateway: roles.contains(&Role::Gateway),
+            commands: decides,
+            command_nodes,
             projections: roles.contains(&Role::Projections),
             processes: roles.contains(&Role::Processes),
             relays: roles.contains(&Role::Relay),
@@ -267,6 +299,7 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
     let text = |text: String| Value::String(text);
     let roles = [
         (config.gateway, Role::Gateway),
+        (config.commands, Role::Commands),
         (config.projections, Role::Projections),
         (config.processes, Role::Processes),
         (config.relays, Role::Relay),
@@ -277,6 +310,9 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
         ("data".to_owned(), text(config.data.display().to_string())),
         ("roles".to_owned(), Value::Array(roles)),
     ];
+    let nodes = config.command_nodes.urls.iter().map(|url| text(url.to_string())).collect();
+    shown.push(("command_nodes.urls".to_owned(), Value::Array(nodes)));
+    Nodes::show("command_nodes", &config.command_nodes.limits, &mut shown);
     Door::show("limits", &config.limits, &mut shown);
     Tokens::show("tokens", &config.limits.tokens, &mut shown);
     Shop::show("shop", &config.shop, &mut shown);

@@ -121,6 +121,7 @@ reasons! {
     StorageStopped "STORAGE_STOPPED" Unavailable retry 5000 => "The log could not be made durable and has stopped taking writes.", "Operators: check the disk, then restart; everything acknowledged is safe.";
     StorageAway "STORAGE_AWAY" Unavailable retry 500 => "The server that keeps the log, the keys or the views cannot be reached, or has too much to do, at the moment.", "Send the same request again. Operators: look at the server and at the network to it.";
     OutcomeUnknown "OUTCOME_UNKNOWN" Unavailable retry 500 => "The log was asked to write and did not answer for certain: it may have, or not.", "Send the same request again, with the same request id: it has its effect once, and its answer tells. Operators: look at the server of the log and at the network to it, or at its disk.";
+    CommandsAway "COMMANDS_AWAY" Unavailable retry 500 => "No node that decides has answered the gateway: it may have been done, or not.", "Send the same request again, with the same request id: it has its effect once, and its answer tells. Operators: look at the command nodes and at the network to them.";
     ShuttingDown "SHUTTING_DOWN" Unavailable retry 1000 => "This gateway is going away.", "Connect again.";
     StreamIdle "STREAM_IDLE" Unavailable retry 1000 => "Nothing happened on this stream for long, so it was closed.", "Follow again if you still care.";
     StreamOver "STREAM_OVER" Unavailable retry 1000 => "The stream has lived as long as one may, so that followers spread over gateways.", "Follow again.";

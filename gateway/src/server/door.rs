@@ -94,15 +94,13 @@ impl Door {
     /// # Errors
     /// When the embedded descriptors are unreadable or hold an HTTP path that the JSON twin cannot serve.
     pub fn new(routes: Routes, verifier: Verifier) -> Result<Arc<Self>, crate::transcode::Unservable> {
-        let Routes { limits, services } = routes;
+        let limits = routes.limits.clone();
         let pool = proto::descriptor_pool().map_err(crate::transcode::Unservable::Descriptors)?;
         let timeout = |path: &str| {
             if path == PROCESS_ORDER { limits.order_deadline } else { limits.request_timeout }
         };
         let methods = policy::rules(&pool).into_iter().filter_map(|(path, rule)| {
-            let service = path.trim_start_matches('/').split('/').next()?;
-            let route = Arc::clone(services.get(service)?);
-            Some((path, Method { rule, timeout: timeout(path), route }))
+            Some((path, Method { rule, timeout: timeout(path), route: routes.route(path)? }))
         });
         let overloaded = error::status(Reason::Overloaded, "the gateway is full; try again soon", []);
         Ok(Arc::new(Self {

@@ -11,6 +11,7 @@ use tonic::{body::Body, codegen::BoxFuture, server::NamedService};
 use tonic_health::server::HealthReporter;
 use tower::Service;
 
+use super::forward::Forward;
 use crate::limits::Limits;
 
 /// A service as the door calls it: shared, and one allocation a call, which is tonic's own.
@@ -64,11 +65,23 @@ limited! {
     return_service_server ReturnServiceServer ReturnService,
 }
 
+/// Where the methods that change something are answered.
+#[derive(Clone)]
+enum Decides {
+    /// Here, as all the others are.
+    Here,
+    /// Here, and nothing else is answered here.
+    OnlyThat,
+    /// At another node.
+    There(Forward),
+}
+
 /// The services of a gateway.
 #[derive(Clone)]
 pub struct Routes {
     pub(super) limits: Limits,
-    pub(super) services: HashMap<&'static str, Arc<dyn Route>>,
+    services: HashMap<&'static str, Arc<dyn Route>>,
+    decides: Decides,
 }
 
 impl Routes {
@@ -83,7 +96,7 @@ impl Routes {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         let (reporter, health) = tonic_health::server::health_reporter();
-        let routes = Self { limits, services: HashMap::new() }
+        let routes = Self { limits, services: HashMap::new(), decides: Decides::Here }
             .insert(health)
             .insert(reflection().build_v1()?)
             .insert(reflection().build_v1alpha()?);
@@ -104,6 +117,28 @@ impl Routes {
     {
         let server = server.limited(&self.limits);
         self.insert(server)
+    }
+
+    /// The same services, but what changes something is asked of other nodes.
+    #[must_use]
+    pub fn forwarding(self, forward: Forward) -> Self {
+        Self { decides: Decides::There(forward), ..self }
+    }
+
+    /// The same services as other nodes ask them: only what changes something, beside health and reflection.
+    #[must_use]
+    pub fn only_deciding(self) -> Self {
+        Self { decides: Decides::OnlyThat, ..self }
+    }
+
+    /// Who answers the method with this path, if it is answered here.
+    pub(super) fn route(&self, path: &str) -> Option<Arc<dyn Route>> {
+        let service = self.services.get(path.trim_start_matches('/').split('/').next()?)?;
+        match (&self.decides, proto::policy(path).map(|policy| !policy.about.is_empty())) {
+            (Decides::There(forward), Some(true)) => Some(Arc::new(forward.clone())),
+            (Decides::OnlyThat, Some(false)) => None,
+            _ => Some(Arc::clone(service)),
+        }
     }
 
     fn insert<S: Route + NamedService + 'static>(mut self, server: S) -> Self {

@@ -40,7 +40,7 @@ pub struct Shop {
     pub address: SocketAddr,
     pub door: Arc<Door>,
     pub services: Arc<Counts>,
-    signer: Signer,
+    pub signer: Arc<Signer>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<std::io::Result<Drained>>,
 }
@@ -48,6 +48,7 @@ pub struct Shop {
 /// What the services noticed.
 #[derive(Default)]
 pub struct Counts {
+    pub asked: AtomicUsize,
     pub now: AtomicUsize,
     pub most: AtomicUsize,
     pub streamed: AtomicUsize,
@@ -55,7 +56,11 @@ pub struct Counts {
 
 impl Shop {
     pub async fn open(limits: Limits) -> Self {
-        let signer = Signer::generate().expect("a key");
+        Self::open_with(Arc::new(Signer::generate().expect("a key")), limits, |routes| routes).await
+    }
+
+    /// One of several that share a key, with other routes.
+    pub async fn open_with(signer: Arc<Signer>, limits: Limits, routed: impl FnOnce(Routes) -> Routes) -> Self {
         let verifier = Verifier::new(vec![signer.public()], limits.tokens.clone(), Arc::new(Still));
         let services = Arc::new(Counts::default());
         let (routes, reporter) = Routes::standard(limits).expect("descriptors");
@@ -64,7 +69,7 @@ impl Shop {
             .service(v1::catalog_service_server::CatalogServiceServer::new(Fake(services.clone())))
             .service(v1::order_service_server::OrderServiceServer::new(Fake(services.clone())))
             .service(v1::echo_service_server::EchoServiceServer::new(Fake(services.clone())));
-        let door = Door::new(routes, verifier).expect("servable");
+        let door = Door::new(routed(routes), verifier).expect("servable");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel();
@@ -118,6 +123,7 @@ pub struct Fake(Arc<Counts>);
 impl Fake {
     /// Counts a call for as long as it takes: `slow-300` takes 300 ms, `panic` panics.
     async fn work(&self, id: &str) {
+        self.0.asked.fetch_add(1, Ordering::SeqCst);
         let now = self.0.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.0.most.fetch_max(now, Ordering::SeqCst);
         assert_ne!(id, "panic", "as asked");

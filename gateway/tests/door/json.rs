@@ -15,26 +15,26 @@ use crate::{
 use gateway::limits::Limits;
 
 /// Status line and headers, then the body.
-struct Answer {
+pub struct Answer {
     head: String,
     body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
     }
 
-    fn reason(&self) -> String {
+    pub fn reason(&self) -> String {
         self.json()["details"][0]["reason"].as_str().expect("a reason").to_owned()
     }
 
-    fn status(&self) -> u16 {
+    pub fn status(&self) -> u16 {
         self.head[9..12].parse().expect("a status")
     }
 }
 
-async fn ask(shop: &Shop, verb: &str, path: &str, headers: &str, body: &str) -> Answer {
+pub async fn ask(shop: &Shop, verb: &str, path: &str, headers: &str, body: &str) -> Answer {
     let length = body.len();
     let request = format!(
         "{verb} {path} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use crate::{
-    fleet::{ANNE, BOB, Fleet, PROCESSES, RELAY, VIEWS},
+    fleet::{EAST, Fleet, NORTH, PROCESSES, RELAY, SOUTH, VIEWS, WEST},
     proxy::{Cut, Proxy},
 };
 
@@ -28,13 +28,16 @@ pub struct Fault {
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 24] = [
-    Fault { name: "anne-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, ANNE)) },
-    Fault { name: "bob-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, BOB)) },
+pub const FAULTS: [Fault; 32] = [
+    Fault { name: "east-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, EAST)) },
+    Fault { name: "west-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, WEST)) },
+    Fault { name: "north-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, NORTH)) },
+    Fault { name: "south-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, SOUTH)) },
     Fault { name: "processes-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, PROCESSES)) },
     Fault { name: "views-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, VIEWS)) },
     Fault { name: "relay-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, RELAY)) },
-    Fault { name: "bob-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, BOB)) },
+    Fault { name: "west-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, WEST)) },
+    Fault { name: "south-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, SOUTH)) },
     Fault { name: "processes-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, PROCESSES)) },
     Fault { name: "views-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, VIEWS)) },
     Fault { name: "relay-frozen", sells: true, happen: |fleet| Box::pin(frozen(fleet, RELAY)) },
@@ -45,7 +48,12 @@ pub const FAULTS: [Fault; 24] = [
     Fault { name: "postgres-deaf", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Asking)) },
     Fault { name: "postgres-mute", sells: false, happen: |fleet| Box::pin(cut(fleet, all, Cut::Answering)) },
     Fault { name: "postgres-reset", sells: false, happen: |fleet| Box::pin(reset(fleet, all)) },
-    Fault { name: "bob-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, bob, Cut::Both)) },
+    Fault { name: "west-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, west, Cut::Both)) },
+    Fault { name: "south-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, south, Cut::Both)) },
+    Fault { name: "south-cut", sells: true, happen: |fleet| Box::pin(cut(fleet, asked, Cut::Both)) },
+    Fault { name: "south-deaf", sells: true, happen: |fleet| Box::pin(cut(fleet, asked, Cut::Asking)) },
+    Fault { name: "south-mute", sells: true, happen: |fleet| Box::pin(cut(fleet, asked, Cut::Answering)) },
+    Fault { name: "south-reset", sells: true, happen: |fleet| Box::pin(reset(fleet, asked)) },
     Fault { name: "nats-frozen", sells: true, happen: |fleet| Box::pin(nats_frozen(fleet)) },
     Fault { name: "nats-killed", sells: true, happen: |fleet| Box::pin(nats_killed(fleet)) },
     Fault { name: "nats-cut", sells: true, happen: |fleet| Box::pin(cut(fleet, bus, Cut::Both)) },
@@ -119,9 +127,19 @@ fn all(fleet: &Fleet) -> Vec<&Proxy> {
     fleet.nodes.iter().map(|node| &node.database).collect()
 }
 
-/// One selling node's way to PostgreSQL.
-fn bob(fleet: &Fleet) -> Vec<&Proxy> {
-    vec![&fleet.nodes[BOB].database]
+/// One gateway's way to PostgreSQL.
+fn west(fleet: &Fleet) -> Vec<&Proxy> {
+    vec![&fleet.nodes[WEST].database]
+}
+
+/// One deciding node's way to PostgreSQL.
+fn south(fleet: &Fleet) -> Vec<&Proxy> {
+    vec![&fleet.nodes[SOUTH].database]
+}
+
+/// The gateways' way to that node.
+fn asked(fleet: &Fleet) -> Vec<&Proxy> {
+    fleet.nodes[SOUTH].asked.iter().collect()
 }
 
 /// The relay's way to NATS.

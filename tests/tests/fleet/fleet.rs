@@ -1,4 +1,4 @@
-//! The fleet: five processes of the real program, one PostgreSQL, one NATS, and a network between them.
+//! The fleet: seven processes of the real program, one PostgreSQL, one NATS, and a network between them.
 
 use std::{
     fs,
@@ -26,23 +26,27 @@ use tests::{
 };
 
 use crate::{
-    load::{DOORS, Doors},
+    load::{DOORS, Doors, GATES},
     proxy::Proxy,
 };
 
-/// The processes, by their place among [`Fleet::nodes`]; those that sell come first.
-pub const ANNE: usize = 0;
-pub const BOB: usize = 1;
-pub const PROCESSES: usize = 2;
-pub const VIEWS: usize = 3;
-pub const RELAY: usize = 4;
+/// The processes, by their place among [`Fleet::nodes`]: gateways, nodes that decide, and those without a door.
+pub const EAST: usize = 0;
+pub const WEST: usize = 1;
+pub const NORTH: usize = 2;
+pub const SOUTH: usize = 3;
+pub const PROCESSES: usize = 4;
+pub const VIEWS: usize = 5;
+pub const RELAY: usize = 6;
 /// Their names and their roles.
-const NODES: [(&str, &str); 5] = [
-    ("anne", "'gateway'"),
-    ("bob", "'gateway'"),
-    ("processes", "'processes'"),
-    ("views", "'projections'"),
-    ("relay", "'relay'"),
+const NODES: [(&str, &str); 7] = [
+    ("east", "gateway"),
+    ("west", "gateway"),
+    ("north", "commands"),
+    ("south", "commands"),
+    ("processes", "processes"),
+    ("views", "projections"),
+    ("relay", "relay"),
 ];
 /// How long the tokens are good.
 const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
@@ -58,6 +62,9 @@ shop.order_ttl = '20s'
 engines.log = 'postgres'
 engines.views = 'postgres'
 engines.bus = 'nats'
+command_nodes.connect_max = '500ms'
+command_nodes.ping_every = '300ms'
+command_nodes.ping_max = '300ms'
 postgres.log.connect_max = '1s'
 postgres.log.append_max = '1500ms'
 postgres.log.statement_max = '1s'
@@ -97,6 +104,8 @@ pub struct Node {
     victim: Option<Victim>,
     /// The way to PostgreSQL.
     pub database: Proxy,
+    /// The gateways' way to it, if it decides.
+    pub asked: Option<Proxy>,
 }
 
 /// Everything.
@@ -124,16 +133,21 @@ impl Fleet {
         let database = postgres.fresh_database().expect("a database");
         let bus = Proxy::to(port(nats.url())).await;
         let mut nodes = Vec::new();
-        for (name, roles) in NODES {
+        let [north, south] = [Proxy::to(0).await, Proxy::to(0).await];
+        let deciding = format!("command_nodes.urls = ['http://{}', 'http://{}']", north.addr, south.addr);
+        let mut asked = [(NORTH, north), (SOUTH, south)].into_iter().peekable();
+        for (n, (name, role)) in NODES.into_iter().enumerate() {
             let data = folder.path().join(name);
             fs::create_dir(&data).expect("a folder");
             fs::copy(&key, data.join("signing.pem")).expect("one key for all");
             let way = Proxy::to(port(&database)).await;
             let (config, log) = (folder.path().join(format!("{name}.toml")), folder.path().join(format!("{name}.log")));
             let through = database.replace(&format!(":{}/", port(&database)), &format!(":{}/", way.addr.port()));
-            let text = configuration(&data, roles, &through, &format!("nats://{}", bus.addr));
+            let deciding = if n < GATES { &deciding } else { "" };
+            let text = configuration(&data, role, &through, &format!("nats://{}", bus.addr), deciding);
             fs::write(&config, text).expect("written");
-            nodes.push(Node { name, config, log, victim: None, database: way });
+            let asked = asked.next_if(|(node, _)| *node == n).map(|(_, way)| way);
+            nodes.push(Node { name, config, log, victim: None, database: way, asked });
         }
         let mut fleet = Self { nodes, postgres, nats, bus, database, doors: Arc::default(), signer, folder };
         for node in 0..fleet.nodes.len() {
@@ -150,6 +164,9 @@ impl Fleet {
             started.unwrap_or_else(|status| panic!("{} ended with {status}: {}", it.name, last_words(&it.log)));
         if node < DOORS {
             self.doors.set(node, Some(victim.addr));
+        }
+        if let Some(way) = &it.asked {
+            way.lead_to(victim.addr.port());
         }
         it.victim = Some(victim);
     }
@@ -201,13 +218,13 @@ impl Fleet {
 
     /// Puts something new on the shelf.
     pub async fn stock(&self, sku: &str, units: u32) {
-        say::stock(&mut self.operator(ANNE).await, sku, 250, units).await;
+        say::stock(&mut self.operator(EAST).await, sku, 250, units).await;
     }
 
     /// Holds NATS against the log.
     pub fn reconcile(&self) -> Value {
         let config = self.folder.path().join("reconcile.toml");
-        let text = configuration(&self.folder.path().join("reconcile"), "'gateway'", &self.database, self.nats.url());
+        let text = configuration(&self.folder.path().join("reconcile"), "relay", &self.database, self.nats.url(), "");
         fs::write(&config, text).expect("written");
         let mut command = victim::command();
         command.args(["bus", "reconcile", "--json", "--config"]).arg(&config);
@@ -218,11 +235,11 @@ impl Fleet {
 }
 
 /// What a node is told.
-fn configuration(data: &Path, roles: &str, database: &str, nats: &str) -> String {
+fn configuration(data: &Path, role: &str, database: &str, nats: &str, deciding: &str) -> String {
     let data = data.display();
     format!(
-        "listen = '127.0.0.1:0'\ndata = '{data}'\nroles = [{roles}]\npostgres.url = '{database}'\nnats.url = '{nats}'\n\
-         {SETTINGS}"
+        "listen = '127.0.0.1:0'\ndata = '{data}'\nroles = ['{role}']\npostgres.url = '{database}'\nnats.url = '{nats}'\n\
+         {deciding}\n{SETTINGS}"
     )
 }
 

@@ -18,15 +18,17 @@ use crate::books::{Answer, Books};
 
 /// Buyers at the same time.
 pub const BUYERS: usize = 16;
-/// How many nodes sell.
-pub const DOORS: usize = 2;
-/// How long a buyer waits for an answer before the other node is asked.
+/// How many gateways there are.
+pub const GATES: usize = 2;
+/// Where an order can be asked for: at the gateways, and behind them at the nodes that decide.
+pub const DOORS: usize = GATES + 2;
+/// How long a buyer waits for an answer before the other gateway is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a buyer rests between two orders, and before the same one is sent again.
 const PAUSE: Duration = Duration::from_millis(100);
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// Where the selling nodes listen now; a node that was started again listens elsewhere.
+/// Where the doors are now; a node that was started again listens elsewhere.
 #[derive(Default)]
 pub struct Doors([Mutex<Option<SocketAddr>>; DOORS]);
 
@@ -41,7 +43,7 @@ impl Doors {
     }
 }
 
-/// One buyer, with a connection to each selling node.
+/// One buyer, with a connection to each door.
 pub struct Buyer {
     n: usize,
     token: String,
@@ -59,7 +61,7 @@ impl Buyer {
 
     /// Buys until told to stop.
     async fn shop(mut self, books: Arc<Books>, stop: watch::Receiver<bool>) {
-        let home = self.n % DOORS;
+        let home = self.n % GATES;
         while !*stop.borrow() {
             let request = books.wish(self.n);
             let mut door = home;
@@ -80,7 +82,7 @@ impl Buyer {
                 if *stop.borrow() {
                     return;
                 }
-                door = (door + 1) % DOORS;
+                door = (door + 1) % GATES;
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
             tokio::time::sleep(PAUSE).await;

@@ -1,9 +1,10 @@
 //! A fleet of real processes on one PostgreSQL and one NATS, broken in every part under load.
 //!
-//! Two nodes sell, one runs the processes, one folds the views, one relays. Sixteen buyers send every request until it is
-//! answered, to the other node whenever one stays silent. In turn each process is killed and most are frozen, PostgreSQL is
-//! frozen, crashes, is killed or cut off (both ways, one way, by resets, for one node only), NATS is frozen, killed, cut off
-//! and wiped; after each fault both selling nodes must sell again. Whoever does not pay loses the order meanwhile. In the
+//! Two gateways, two nodes that decide for them, one that runs the processes, one that folds the views, one that relays.
+//! Sixteen buyers send every request until it is answered, to the other gateway whenever one stays silent. In turn each
+//! process is killed and most are frozen, PostgreSQL is frozen, crashes, is killed or cut off (both ways, one way, by resets,
+//! for one node only), a node that decides is cut off from the gateways, NATS is frozen, killed, cut off and wiped; after each
+//! fault both gateways and both nodes that decide must answer again. Whoever does not pay loses the order meanwhile. In the
 //! end the books are balanced ([`books`]) against the answers, against the tables as psql shows them ([`tables`]), against
 //! fresh folds, and against NATS ([`settle`]).
 //!
@@ -33,7 +34,7 @@ use tokio::time::Instant;
 use books::{Books, PLENTY};
 use faults::{FAULTS, Fault};
 use fleet::{Fleet, Servers};
-use load::{BUYERS, Load};
+use load::{BUYERS, Buyer, DOORS, GATES, Load};
 
 /// The name of the one test that this program is.
 const NAME: &str = "fleet";
@@ -43,7 +44,7 @@ const MANY: u32 = 1_000_000;
 const FEW: u32 = 25;
 /// How long the fleet sells before the first fault.
 const CALM: Duration = Duration::from_secs(1);
-/// How many attempts each selling node must answer after a fault.
+/// How many attempts each gateway must answer after a fault.
 const ANSWERS: u64 = 8;
 /// How long that may take.
 const AGAIN_MAX: Duration = Duration::from_secs(30);
@@ -91,21 +92,21 @@ async fn run(servers: Servers, arguments: Arguments) -> String {
         scarce.push(sku);
         if load.is_none() {
             load = Some(Load::begin(&tokens, &fleet.doors, &books));
-            recovered(&mut fleet, &books, "the start").await;
+            recovered(&mut fleet, &books, &tokens, "the start").await;
             tokio::time::sleep(CALM).await;
         }
-        suffer(fault, &mut fleet, &books).await;
+        suffer(fault, &mut fleet, &books, &tokens).await;
     }
     load.expect("no fault has this name").end().await;
     settle::settle(&mut fleet, &books, &tokens, &scarce, FEW).await
 }
 
-/// Lets a fault happen under load, and waits until both selling nodes sell again.
-async fn suffer(fault: &Fault, fleet: &mut Fleet, books: &Books) {
+/// Lets a fault happen under load, and waits until everybody who sells does so again.
+async fn suffer(fault: &Fault, fleet: &mut Fleet, books: &Books, tokens: &[String]) {
     let (before, begun) = (books.tally(), Instant::now());
     (fault.happen)(fleet).await;
     let (during, lasted) = (books.tally().since(before), begun.elapsed());
-    let again = recovered(fleet, books, fault.name).await;
+    let again = recovered(fleet, books, tokens, fault.name).await;
     let all = books.tally().since(before);
     println!(
         "{:<18} {:>6.1} {:>9} {:>12} {:>7} {:>8} {:>7} {:>9.1} s",
@@ -123,19 +124,32 @@ async fn suffer(fault: &Fault, fleet: &mut Fleet, books: &Books) {
     assert!(!fault.sells || during.acknowledged > 0, "nothing was sold during {}, which must not stop it", fault.name);
 }
 
-/// Waits until both selling nodes answer what is begun from now on. Answers how long that took.
-async fn recovered(fleet: &mut Fleet, books: &Books, what: &str) -> Duration {
+/// Waits until both gateways answer what is begun from now on, and both nodes behind them what they are asked straight.
+/// Answers how long that took.
+async fn recovered(fleet: &mut Fleet, books: &Books, tokens: &[String], what: &str) -> Duration {
     books.healed();
     let begun = Instant::now();
+    let mut silent: Vec<usize> = (GATES..DOORS).collect();
     loop {
         let (fresh, missing) = books.fresh();
-        if fresh.iter().all(|answers| *answers >= ANSWERS) {
+        if let Some(asked) = books.some_given().filter(|_| !silent.is_empty()) {
+            let mut buyer = Buyer::new(asked.buyer, tokens[asked.buyer].clone(), &fleet.doors);
+            let mut still = Vec::new();
+            for door in silent {
+                if Some(&buyer.ask(door, &asked.request).await) != asked.answer.as_ref() {
+                    still.push(door);
+                }
+            }
+            silent = still;
+        }
+        if fresh.iter().all(|answers| *answers >= ANSWERS) && silent.is_empty() {
             return begun.elapsed();
         }
         fleet.all_run();
         assert!(
             begun.elapsed() < AGAIN_MAX,
-            "after {what} the nodes answered only {fresh:?} times; why not more: {missing}\n{}",
+            "after {what} the gateways answered only {fresh:?} times, and the doors {silent:?} were silent; why not more: \
+             {missing}\n{}",
             fleet.complaints()
         );
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,9 +1,16 @@
-//! A network between a node and a server: it holds what goes one way or both, and resets what is connected.
+//! A network between a node and a server, or a node and another: it holds what goes one way or both, and resets what is connected.
 //!
 //! What is held is not lost: once healed it arrives, also when its sender has long given up and closed. That is how
 //! networks do it, and what makes an append land after its caller was told that nobody knows.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -49,6 +56,7 @@ struct Weather {
 pub struct Proxy {
     /// Where the node finds it.
     pub addr: SocketAddr,
+    port: Arc<AtomicU16>,
     weather: Arc<watch::Sender<Weather>>,
     _listening: JoinSet<()>,
 }
@@ -59,9 +67,15 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let weather = Arc::new(watch::Sender::new(Weather { cut: Cut::None, generation: 0 }));
+        let port = Arc::new(AtomicU16::new(port));
         let mut listening = JoinSet::new();
-        listening.spawn(listen(listener, port, weather.subscribe()));
-        Self { addr, weather, _listening: listening }
+        listening.spawn(listen(listener, Arc::clone(&port), weather.subscribe()));
+        Self { addr, port, weather, _listening: listening }
+    }
+
+    /// From now on new connections are led to another port: a server that was started again listens elsewhere.
+    pub fn lead_to(&self, port: u16) {
+        self.port.store(port, Ordering::Relaxed);
     }
 
     /// Holds what goes this way from now on; [`Cut::None`] heals.
@@ -75,12 +89,12 @@ impl Proxy {
     }
 }
 
-async fn listen(listener: TcpListener, port: u16, weather: watch::Receiver<Weather>) {
+async fn listen(listener: TcpListener, port: Arc<AtomicU16>, weather: watch::Receiver<Weather>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((node, _)) => drop(connections.spawn(connect(node, port, weather.clone()))),
+                Ok((node, _)) => drop(connections.spawn(connect(node, Arc::clone(&port), weather.clone()))),
                 Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
             },
             Some(_ended) = connections.join_next() => {}
@@ -89,13 +103,13 @@ async fn listen(listener: TcpListener, port: u16, weather: watch::Receiver<Weath
 }
 
 /// One connection, until one side has closed it for good or it is reset.
-async fn connect(node: TcpStream, port: u16, weather: watch::Receiver<Weather>) {
+async fn connect(node: TcpStream, port: Arc<AtomicU16>, weather: watch::Receiver<Weather>) {
     let generation = weather.borrow().generation;
     let mut reset = weather.clone();
     let carried = async {
         // A first word that does not get through finds nobody.
         passable(weather.clone(), Cut::Asking).await;
-        let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+        let Ok(server) = TcpStream::connect(("127.0.0.1", port.load(Ordering::Relaxed))).await else { return };
         let _fast = (node.set_nodelay(true), server.set_nodelay(true));
         let ((asks, is_told), (answers, is_asked)) = (node.into_split(), server.into_split());
         let asking = carry(asks, is_asked, weather.clone(), Cut::Asking);

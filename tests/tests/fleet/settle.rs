@@ -14,7 +14,7 @@ use views_postgres::PostgresViews;
 
 use crate::{
     books::{Answer, Asked, Books, PLENTY},
-    fleet::{ANNE, BOB, Fleet},
+    fleet::{EAST, Fleet, WEST},
     load::{Buyer, DOORS},
     tables::{self, Order, Shelf},
 };
@@ -46,14 +46,15 @@ pub async fn settle(fleet: &mut Fleet, books: &Books, tokens: &[String], scarce:
     )
 }
 
-/// Sends every request once more, at the node that was not asked first: what was answered is answered again.
+/// Sends every request once more, at the gateway that was not asked first, or straight to a node that decides: what was
+/// answered is answered again.
 async fn ask_again(fleet: &Fleet, books: &Books, tokens: &[String]) -> BTreeMap<String, Asked> {
     let asked = books.asked();
     let again = asked.into_iter().map(|(id, asked)| {
         let mut buyer = Buyer::new(asked.buyer, tokens[asked.buyer].clone(), &fleet.doors);
         async move {
             let begun = Instant::now();
-            let mut door = (asked.buyer + 1) % DOORS;
+            let mut door = (asked.buyer / 2 + asked.buyer + 1) % DOORS;
             loop {
                 match buyer.ask(door, &asked.request).await {
                     Answer::Missing(why) | Answer::Failed(why) => {
@@ -165,13 +166,13 @@ async fn folded(fleet: &Fleet) -> u64 {
     count
 }
 
-/// A buyer reads at a node that sells what was just written there, as the newest order shows.
+/// At each gateway a buyer reads what was just written, as the newest order shows.
 async fn reads_its_writes(fleet: &Fleet, asked: &BTreeMap<String, Asked>) {
     let newest = asked.values().filter_map(Asked::given).max_by_key(|given| given.position).expect("orders");
-    for node in [ANNE, BOB] {
+    for node in [EAST, WEST] {
         let mut operator = fleet.operator(node).await;
         let ask = proto::v1::GetOrderRequest { order_id: newest.order_id.clone(), min_position: newest.position };
-        let order = operator.orders.get_order(ask).await.expect("a node that sells shows what it sold").into_inner();
+        let order = operator.orders.get_order(ask).await.expect("a gateway shows what was sold").into_inner();
         assert_eq!(order.order_id, newest.order_id);
     }
 }

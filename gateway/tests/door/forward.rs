@@ -1,0 +1,174 @@
+//! A gateway that does not decide: what changes something goes to other nodes, over real sockets.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use gateway::{
+    auth::Signer,
+    error::Reason,
+    limits::Limits,
+    server::{
+        Routes,
+        forward::{self, Forward},
+    },
+};
+use proto::v1::{self, Role, catalog_service_client::CatalogServiceClient, order_service_client::OrderServiceClient};
+use tokio::net::TcpListener;
+use tonic::{
+    Code, Response, Status,
+    transport::{Channel, Uri},
+};
+
+use crate::{
+    fake::{MEMBER, Shop, reason, with},
+    json,
+};
+
+type Orders = OrderServiceClient<Channel>;
+
+/// A key that all nodes share.
+fn signer() -> Arc<Signer> {
+    Arc::new(Signer::generate().expect("a key"))
+}
+
+async fn node(signer: &Arc<Signer>) -> Shop {
+    Shop::open_with(Arc::clone(signer), Limits::default(), Routes::only_deciding).await
+}
+
+async fn gateway(signer: &Arc<Signer>, nodes: &[String]) -> Shop {
+    let quick = Duration::from_millis(200);
+    let limits = forward::Limits { ping_every: quick, ping_max: quick, ..forward::Limits::default() };
+    let urls: Vec<Uri> = nodes.iter().map(|node| format!("http://{node}").parse().expect("a URL")).collect();
+    let forward = Forward::new(&urls, &limits, Limits::default().message_in_max_bytes).expect("readable");
+    Shop::open_with(Arc::clone(signer), Limits::default(), |routes| routes.forwarding(forward)).await
+}
+
+fn asked(shop: &Shop) -> usize {
+    shop.services.asked.load(Ordering::SeqCst)
+}
+
+async fn order(orders: &mut Orders, id: &str, region: &str, token: &str) -> Result<v1::ProcessOrderResponse, Status> {
+    let order = v1::ProcessOrderRequest {
+        request_id: id.to_owned(),
+        region: region.to_owned(),
+        ..v1::ProcessOrderRequest::default()
+    };
+    orders.process_order(with(order, token)).await.map(Response::into_inner)
+}
+
+#[tokio::test]
+async fn what_changes_something_is_decided_by_the_nodes_and_the_rest_here() {
+    let signer = signer();
+    let (one, two) = (node(&signer).await, node(&signer).await);
+    let shop = gateway(&signer, &[one.address.to_string(), two.address.to_string()]).await;
+    let mut orders = Orders::new(shop.connect().await);
+    for n in 0..40 {
+        let answer = order(&mut orders, &format!("r{n}"), "", &shop.buyer()).await.expect("decided");
+        assert_eq!(answer.order_id, format!("r{n}"));
+        assert_eq!(answer.etag, format!(r#"{MEMBER} ["buyer"] own=true deadline=true"#), "the node knows who asks");
+    }
+    assert_eq!((asked(&shop), asked(&one) + asked(&two)), (0, 40));
+    assert!(asked(&one) > 5 && asked(&two) > 5, "each has its share: {} {}", asked(&one), asked(&two));
+
+    let before = (asked(&one), asked(&two));
+    for _ in 0..10 {
+        order(&mut orders, "again", "", &shop.buyer()).await.expect("decided");
+    }
+    let after = (asked(&one) - before.0, asked(&two) - before.1);
+    assert!(after == (10, 0) || after == (0, 10), "the same request goes to the same node: {after:?}");
+
+    let mut catalog = CatalogServiceClient::new(shop.connect().await);
+    let ask = v1::GetProductRequest { product_id: "p".to_owned(), min_position: 0 };
+    assert_eq!(catalog.get_product(ask).await.expect("here").into_inner().name, "A mug");
+    assert_eq!((asked(&shop), asked(&one) + asked(&two)), (1, 50));
+}
+
+#[tokio::test]
+async fn the_json_twin_is_forwarded_with_its_token() {
+    let signer = signer();
+    let node = node(&signer).await;
+    let shop = gateway(&signer, &[node.address.to_string()]).await;
+    let headers = format!("Authorization: {}\r\n", shop.buyer());
+    let answer = json::ask(&shop, "POST", "/order/process-order", &headers, r#"{"requestId":"j"}"#).await;
+    assert_eq!((answer.status(), asked(&node)), (200, 1));
+    assert_eq!(answer.json()["orderId"], "j");
+    assert_eq!(answer.json()["etag"], format!(r#"{MEMBER} ["buyer"] own=true deadline=true"#));
+}
+
+#[tokio::test]
+async fn a_node_answers_nothing_but_what_it_decides_and_checks_the_caller_itself() {
+    let signer = signer();
+    let node = node(&signer).await;
+    let mut catalog = CatalogServiceClient::new(node.connect().await);
+    let ask = v1::GetProductRequest { product_id: "p".to_owned(), min_position: 0 };
+    assert_eq!(reason(&catalog.get_product(ask).await.expect_err("not here")), Reason::UnknownMethod);
+    let mut orders = Orders::new(node.connect().await);
+    for token in ["Bearer a.b.c".to_owned(), node.token(&[Role::Seller])] {
+        let refusal = order(&mut orders, "r", "", &token).await.expect_err("refused");
+        assert!(matches!(refusal.code(), Code::Unauthenticated | Code::PermissionDenied), "{refusal:?}");
+    }
+    // Somebody else's gateway: its key is not known here.
+    let stranger = gateway(&self::signer(), &[node.address.to_string()]).await;
+    let mut orders = Orders::new(stranger.connect().await);
+    let refusal = order(&mut orders, "r", "", &stranger.buyer()).await.expect_err("refused");
+    assert_eq!((reason(&refusal), asked(&node)), (Reason::UnauthenticatedCaller, 0));
+}
+
+#[tokio::test]
+async fn nodes_that_are_gone_are_passed_over_and_without_any_the_caller_is_told_to_ask_again() {
+    let signer = signer();
+    let (one, mut two) = (node(&signer).await, node(&signer).await);
+    let shop = gateway(&signer, &[one.address.to_string(), two.address.to_string()]).await;
+    let mut orders = Orders::new(shop.connect().await);
+    order(&mut orders, "before", "", &shop.buyer()).await.expect("decided");
+    two.stop();
+    two.stopped().await;
+    let before = asked(&one);
+    for n in 0..20 {
+        order(&mut orders, &format!("r{n}"), "", &shop.buyer()).await.expect("the other node decides");
+    }
+    assert_eq!(asked(&one) - before, 20);
+    let mut one = one;
+    one.stop();
+    one.stopped().await;
+    let refusal = order(&mut orders, "nobody", "", &shop.buyer()).await.expect_err("nobody decides");
+    assert_eq!((refusal.code(), reason(&refusal)), (Code::Unavailable, Reason::CommandsAway));
+}
+
+#[tokio::test]
+async fn a_node_that_is_silent_is_passed_over() {
+    let signer = signer();
+    let node = node(&signer).await;
+    // It takes connections, as a frozen process does, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = silent.local_addr().expect("bound").to_string();
+    let shop = gateway(&signer, &[address, node.address.to_string()]).await;
+    let mut orders = Orders::new(shop.connect().await);
+    for n in 0..20 {
+        order(&mut orders, &format!("r{n}"), "", &shop.buyer()).await.expect("the other node decides");
+    }
+    assert_eq!(asked(&node), 20);
+}
+
+#[tokio::test]
+async fn what_a_node_answers_is_the_answer() {
+    let signer = signer();
+    let (one, two) = (node(&signer).await, node(&signer).await);
+    let shop = gateway(&signer, &[one.address.to_string(), two.address.to_string()]).await;
+    let mut orders = Orders::new(shop.connect().await);
+    let refusal = order(&mut orders, "r", "panic", &shop.buyer()).await.expect_err("it panicked");
+    assert_eq!((reason(&refusal), asked(&one) + asked(&two)), (Reason::Internal, 1), "nobody else is asked");
+
+    let mut hasty =
+        with(v1::ProcessOrderRequest { region: "slow-5000".to_owned(), ..Default::default() }, &shop.buyer());
+    hasty.set_timeout(Duration::from_millis(300));
+    let refusal = orders.process_order(hasty).await.expect_err("too slow");
+    assert!(matches!(refusal.code(), Code::DeadlineExceeded | Code::Cancelled), "{refusal:?}");
+
+    let limit = Limits::default().message_in_max_bytes;
+    let refusal = order(&mut orders, "r", &"x".repeat(limit + 1), &shop.buyer()).await.expect_err("too large");
+    assert_eq!(reason(&refusal), Reason::MessageTooLarge);
+    assert_eq!(asked(&one) + asked(&two), 2, "no node has seen it");
+}
