@@ -122,6 +122,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The same where only gateways call: each brings the calls of thousands over one connection, and calls off what they do.
+    #[must_use]
+    pub fn for_gateways(self) -> Self {
+        let (pending_resets_max, local_resets_max) = (self.pending_resets_max * 64, self.local_resets_max * 64);
+        Self { pending_resets_max, local_resets_max, ..self }
+    }
+
     /// How many rows a client gets who asked for `page_size` (0: did not say).
     #[must_use]
     pub const fn page_size(&self, page_size: u32) -> u32 {

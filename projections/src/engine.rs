@@ -5,7 +5,7 @@
 //! decoded once for all views that stand at the same place. A view that is far behind (a new one) is caught
 //! up beside the others, batch by batch, and joins them when it reaches them; it never holds them back.
 //!
-//! The engine is a value with `step()`: it knows no task, signal or clock. Whoever runs it waits on the log
+//! The engine is a value with `step()`: it knows no loop, signal or clock. Whoever runs it waits on the log
 //! when a step says that it has caught up.
 
 use std::{future::ready, sync::Arc, task::Poll};
@@ -54,9 +54,6 @@ const CAREFUL_BATCHES: u32 = 64;
 /// positions: in a log whose positions are bytes a view is loaded whenever a batch is full.)
 const FAR_BATCHES: u64 = 8;
 
-/// From so many events on a batch is decoded on a thread of its own while another is folded.
-const DECODE_ASIDE_MIN: usize = 512;
-
 /// Why a step did not happen. The next one begins again from what is stored.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -92,27 +89,11 @@ pub struct Step {
     pub position: Position,
 }
 
-/// A part of the log, read after a position and decoded.
+/// A part of the log, read after a position.
 struct Batch {
     after: Position,
-    /// Where each event of it stands, wanted or not.
-    positions: Vec<Position>,
-    entries: Vec<Entry>,
-    /// Of its events as they are stored.
-    bytes: usize,
+    recorded: Vec<Recorded>,
 }
-
-impl Batch {
-    fn decode(after: Position, recorded: Vec<Recorded>, wanted: &[Category]) -> Self {
-        let positions = recorded.iter().map(|event| event.position).collect();
-        let bytes = recorded.iter().map(|event| event.data.len() + event.metadata.len()).sum();
-        let entries = recorded.into_iter().filter_map(|event| Entry::read(event, wanted)).collect();
-        Self { after, positions, entries, bytes }
-    }
-}
-
-/// What views fold that stand somewhere.
-type Wants = Vec<(Position, &'static [Category])>;
 
 /// Folds the log into views.
 pub struct Engine {
@@ -196,28 +177,25 @@ impl Engine {
     /// where the last one ended.
     async fn load(&mut self, next: Position, step: &mut Step) -> Result<Position, Hurdle> {
         let (mut to, mut bytes) = (next, 0);
-        let mut batch = match self.ahead.take() {
-            Some(batch) if batch.after == next => batch,
-            _ => read(Arc::clone(&self.log), next, self.limits.batch_events_max, self.wants(next)).await?,
-        };
+        let mut batch = self.read(next).await?;
         loop {
-            step.events += batch.positions.len();
-            bytes += batch.bytes;
-            to = batch.positions.last().copied().unwrap_or(to);
-            let full = batch.positions.len() >= self.limits.batch_events_max;
-            let (log, limit, wants) = (Arc::clone(&self.log), self.limits.batch_events_max, self.wants(batch.after));
+            step.events += batch.recorded.len();
+            bytes += batch.recorded.iter().map(|event| event.data.len() + event.metadata.len()).sum::<usize>();
+            to = batch.recorded.last().map_or(to, |last| last.position);
+            let full = batch.recorded.len() >= self.limits.batch_events_max;
+            let (log, limit) = (Arc::clone(&self.log), self.limits.batch_events_max);
             let more = full && self.careful == 0 && bytes < self.limits.load_bytes_max;
             let more = more && log.head().await?.0.saturating_sub(to.0) / FAR_BATCHES > limit as u64;
-            let ahead = async { if full { Some(read(log, to, limit, wants).await) } else { None } };
+            let read = async { if full { Some(log.read_all(to, limit).await) } else { None } };
             // What comes next is read while this is folded.
-            let (ahead, folded) = tokio::join!(ahead, self.fold(batch, to));
+            let (ahead, folded) = tokio::join!(read, self.fold(batch, to));
             folded?;
-            let ahead = ahead.transpose()?;
+            let ahead = ahead.transpose()?.map(|recorded| Batch { after: to, recorded });
             match ahead {
                 Some(ahead) if more => batch = ahead,
                 ahead => {
                     // A short batch is read again: by then the log may hold more.
-                    self.ahead = ahead.filter(|ahead| ahead.positions.len() >= limit);
+                    self.ahead = ahead.filter(|ahead| ahead.recorded.len() >= limit);
                     step.caught_up &= !full;
                     break;
                 }
@@ -255,16 +233,24 @@ impl Engine {
         self.views.iter().map(|running| running.at).max().unwrap_or_default()
     }
 
-    /// What the views fold that can go on from `after` or further.
-    fn wants(&self, after: Position) -> Wants {
-        let going = self.views.iter().filter(|running| !running.stopped && running.at >= after);
-        going.map(|running| (running.at, running.view.reads())).collect()
+    async fn read(&mut self, after: Position) -> Result<Batch, Error> {
+        match self.ahead.take() {
+            Some(batch) if batch.after == after => Ok(batch),
+            _ => {
+                let recorded = self.log.read_all(after, self.limits.batch_events_max).await?;
+                Ok(Batch { after, recorded })
+            }
+        }
     }
 
     /// Folds a batch that ends at `to` into the views that stand within it.
     async fn fold(&mut self, batch: Batch, to: Position) -> Result<(), Hurdle> {
-        let Batch { after, positions, entries, .. } = batch;
-        for running in self.views.iter_mut().filter(|running| running.is_within(after, to)) {
+        let Batch { after, recorded } = batch;
+        let mut within: Vec<_> = self.views.iter_mut().filter(|running| running.is_within(after, to)).collect();
+        let wanted: Vec<Category> = within.iter().flat_map(|running| running.view.reads()).copied().collect();
+        let positions: Vec<Position> = recorded.iter().map(|recorded| recorded.position).collect();
+        let entries: Vec<Entry> = recorded.into_iter().filter_map(|recorded| Entry::read(recorded, &wanted)).collect();
+        for running in &mut within {
             let behind = entries.partition_point(|entry| entry.position <= running.at);
             running.fold(&entries[behind..], &positions, self.rows.as_ref(), self.careful > 0).await?;
         }
@@ -317,20 +303,6 @@ impl Engine {
             running.forget();
         }
     }
-}
-
-/// Reads what comes after a position and decodes of it what is folded by views that stand within it. Those which stand before
-/// it will have reached it by then.
-async fn read(log: Arc<dyn EventStore>, after: Position, limit: usize, wants: Wants) -> Result<Batch, Error> {
-    let recorded = log.read_all(after, limit).await?;
-    let to = recorded.last().map_or(after, |last| last.position);
-    let within = wants.into_iter().filter(|(at, _)| *at < to);
-    let wanted: Vec<Category> = within.flat_map(|(_, reads)| reads).copied().collect();
-    if recorded.len() < DECODE_ASIDE_MIN {
-        return Ok(Batch::decode(after, recorded, &wanted));
-    }
-    let decoded = tokio::task::spawn_blocking(move || Batch::decode(after, recorded, &wanted)).await;
-    Ok(decoded.map_err(|gone| store::Error::Failed(gone.to_string()))?)
 }
 
 #[cfg(test)]

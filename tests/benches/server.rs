@@ -53,10 +53,10 @@ pub enum Parts {
 impl Parts {
     const fn roles(self) -> &'static str {
         match self {
-            Self::Door => "roles=[\"gateway\"]",
-            Self::Processes => "roles=[\"gateway\", \"processes\"]",
-            Self::Relay => "roles=[\"gateway\", \"relay\"]",
-            Self::All => "roles=[\"gateway\", \"projections\", \"processes\"]",
+            Self::Door => "roles=[\"gateway\", \"commands\"]",
+            Self::Processes => "roles=[\"gateway\", \"commands\", \"processes\"]",
+            Self::Relay => "roles=[\"gateway\", \"commands\", \"relay\"]",
+            Self::All => "roles=[\"gateway\", \"commands\", \"projections\", \"processes\"]",
         }
     }
 }

@@ -41,13 +41,13 @@ pub const STREAMS_N: usize = 9;
 pub const BY_IDS: &str = select!("WHERE event_id = ANY($1)");
 /// The newest position.
 pub const HEAD: &str = "SELECT position FROM cartulary.events ORDER BY position DESC LIMIT 1";
-/// The lengths of streams, in the order asked.
-pub const LENGTHS: &str = "
-    SELECT coalesce(
-        (SELECT e.revision + 1 FROM cartulary.events e WHERE e.stream = s.name ORDER BY e.revision DESC LIMIT 1), 0)
-    FROM unnest($1::text[]) WITH ORDINALITY AS s(name, n) ORDER BY s.n";
-/// Where ids are, in no order.
-pub const PLACES: &str = "SELECT event_id, stream, revision, position FROM cartulary.events WHERE event_id = ANY($1)";
+/// How long streams are, each without an id, and where ids are, at one moment; in no order.
+pub const LOOK_UP: &str = "
+    SELECT NULL::uuid, s.name, coalesce(
+        (SELECT e.revision + 1 FROM cartulary.events e WHERE e.stream = s.name ORDER BY e.revision DESC LIMIT 1), 0), 0::bigint
+    FROM unnest($1::text[]) AS s(name)
+    UNION ALL
+    SELECT event_id, stream, revision, position FROM cartulary.events WHERE event_id = ANY($2)";
 
 /// A page of the log after `after`.
 pub fn all(rows: &[Row], after: Position) -> Result<Vec<Recorded>, Error> {

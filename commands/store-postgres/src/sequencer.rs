@@ -18,7 +18,7 @@ use crate::{
     Limits,
     checksum::Columns,
     plan::{Answer, At, Known, Place, Plan, Write},
-    read::{LENGTHS, PLACES, sql},
+    read::{LOOK_UP, sql},
     wire::{Json, Micros},
 };
 
@@ -169,24 +169,27 @@ impl Sequencer {
         Ok(base.map(|base| Position(base.cast_unsigned())))
     }
 
-    /// What the log says about the streams and ids of the appends. Lengths before places: what is written in between is
-    /// then found by its id.
+    /// What the log says about the streams and ids of the appends, at one moment: what is not found by its id is in none of
+    /// the lengths.
     async fn look_up<'a>(&self, appends: &[&'a Append]) -> Result<Known<'a>, Failure> {
-        let mut names: Vec<&str> = appends.iter().map(|append| append.stream.as_str()).collect();
+        let mut names: Vec<&'a str> = appends.iter().map(|append| append.stream.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         let ids: Vec<Uuid> = appends.iter().flat_map(|append| &append.events).map(|event| event.id).collect();
         let asked = |trouble: Trouble| Failure { is_bad_input: trouble.is_bad_input(), error: trouble.of_read() };
-        let rows = self.readers.query(LENGTHS, &[&names]).await.map_err(asked)?;
-        let lengths = names.into_iter().zip(rows.iter().map(|row| row.get::<_, i64>(0).cast_unsigned())).collect();
-        let rows = self.readers.query(PLACES, &[&ids]).await.map_err(asked)?;
-        let place = |row: &tokio_postgres::Row| {
-            let at = At::Stored(Position(row.get::<_, i64>(3).cast_unsigned()));
-            let place =
-                Place { stream: row.get::<_, String>(1).into(), revision: row.get::<_, i64>(2).cast_unsigned(), at };
-            (row.get(0), place)
-        };
-        Ok(Known { lengths, places: rows.iter().map(place).collect(), looked_up: true })
+        let rows = self.readers.query(LOOK_UP, &[&names, &ids]).await.map_err(asked)?;
+        let mut known = Known { looked_up: true, ..Known::default() };
+        for row in &rows {
+            let (id, stream, revision): (Option<Uuid>, &str, i64) = (row.get(0), row.get(1), row.get(2));
+            let revision = revision.cast_unsigned();
+            if let Some(id) = id {
+                let at = At::Stored(Position(row.get::<_, i64>(3).cast_unsigned()));
+                known.places.insert(id, Place { stream: stream.to_owned().into(), revision, at });
+            } else if let Ok(n) = names.binary_search(&stream) {
+                known.lengths.insert(names[n], revision);
+            }
+        }
+        Ok(known)
     }
 }
 

@@ -55,6 +55,12 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A gateway and those who decide for it know each other by one key.
+    #[error("there is no {}: a gateway, and the nodes that decide for it, need the same one", path.display())]
+    KeyOfAll {
+        /// Where it must be.
+        path: PathBuf,
+    },
     /// The signing key cannot be used.
     #[error(transparent)]
     SigningKey(#[from] KeyError),
@@ -88,6 +94,9 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     let mut opened = Engines::open(&config, &clock).await?;
     let nats = engines::bus(&config).await?;
     let first_start = !config.signing_key().exists();
+    if first_start && config.gateway != config.commands {
+        return Err(Error::KeyOfAll { path: config.signing_key() });
+    }
     let signer = Arc::new(Signer::load_or_generate(&config.signing_key())?);
     // The address is taken before anything runs, so that a second shop by mistake changes nothing.
     let listen = |source| Error::Listen { addr: config.listen, source };
@@ -123,17 +132,9 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
         rules: config.shop.clone(),
     });
     let (standard, health) = Routes::standard(config.limits.clone())?;
-    let services = if config.gateway { services() } else { Vec::new() };
+    let services = if config.gateway || config.commands { services() } else { Vec::new() };
     tell(&health, &services, ServingStatus::Serving).await;
-    let verifier = || Verifier::new(vec![signer.public()], config.limits.tokens.clone(), Arc::clone(&clock));
-    let routes = forwarding(services::routes(standard.clone(), &context), &config)?;
-    let door = Door::new(routes.clone(), verifier())?;
-    // Feeds come in at the shop's own door all the same.
-    let open = match (config.gateway, config.commands) {
-        (true, _) => Arc::clone(&door),
-        (false, true) => Door::new(routes.only_deciding(), verifier())?,
-        (false, false) => Door::new(standard, verifier())?,
-    };
+    let (door, open) = doors(standard, &context, &config, &signer)?;
     relay(&mut tasks, &config, &opened, nats.as_ref(), &door, &signer).await?;
     let mut server = JoinSet::new();
     server.spawn(server::run(listener, open, closed(health, services, close)));
@@ -155,14 +156,27 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     })
 }
 
-/// What changes something goes to the nodes that are named for it, if any are.
-fn forwarding(routes: Routes, config: &Config) -> Result<Routes, Unservable> {
+/// The shop's own door, and the one that is open to others.
+fn doors(
+    standard: Routes,
+    context: &Arc<Context>,
+    config: &Config,
+    signer: &Signer,
+) -> Result<(Arc<Door>, Arc<Door>), Unservable> {
+    let verifier = || Verifier::new(vec![signer.public()], config.limits.tokens.clone(), system_clock());
     let CommandNodes { urls, limits } = &config.command_nodes;
-    if urls.is_empty() {
-        return Ok(routes);
+    let mut routes = services::routes(standard.clone(), context);
+    if !urls.is_empty() {
+        routes = routes.forwarding(Forward::new(urls, limits, config.limits.message_in_max_bytes)?);
     }
-    let forward = Forward::new(urls, limits, config.limits.message_in_max_bytes);
-    Ok(routes.forwarding(forward.map_err(Unservable::Descriptors)?))
+    let door = Door::new(routes.clone(), verifier())?;
+    // Feeds come in at the shop's own door all the same.
+    let open = match (config.gateway, config.commands) {
+        (true, _) => Arc::clone(&door),
+        (false, true) => Door::new(routes.only_deciding(), verifier())?,
+        (false, false) => Door::new(standard, verifier())?,
+    };
+    Ok((door, open))
 }
 
 /// Begins to fold the views, or to follow how far another process has folded them.

@@ -330,7 +330,8 @@ mod tests {
 
     #[test]
     fn roles_say_what_runs_here() {
-        let config = file("roles = ['gateway', 'commands', 'projections']").and_then(Layers::validate).expect("valid");
+        let typed = Layers::default().set("roles", "[\"gateway\", \"commands\", \"projections\"]");
+        let config = typed.and_then(Layers::validate).expect("valid");
         assert!(config.gateway && config.commands && config.projections && !config.processes);
         let relay = file("roles = ['relay']").and_then(Layers::validate).expect("valid");
         assert!(!relay.gateway && !relay.commands && relay.relays);
@@ -340,19 +341,23 @@ mod tests {
     #[test]
     fn a_gateway_that_does_not_decide_knows_who_does() {
         let read = |roles: &str, urls: &str| {
-            let text = format!("roles = [{roles}]\n[command_nodes]\nurls = [{urls}]\nrest = '2s'");
+            let text = format!("roles = [{roles}]\n[command_nodes]\nurls = [{urls}]\nrest_max = '2s'");
             file(&text).and_then(Layers::validate)
         };
         let config = read("'gateway'", "'http://10.0.0.1:50051', 'http://two:50051/'").expect("valid");
         let nodes: Vec<_> = config.command_nodes.urls.iter().map(ToString::to_string).collect();
         assert_eq!(nodes, ["http://10.0.0.1:50051/", "http://two:50051/"]);
-        assert_eq!(config.command_nodes.limits.rest, std::time::Duration::from_secs(2));
+        assert_eq!(config.command_nodes.limits.rest_max, std::time::Duration::from_secs(2));
+        let surroundings = [("CARTULARY_ROLES", "['gateway']"), ("CARTULARY_COMMAND_NODES__URLS", "['http://one:1']")];
+        let config = environment(Layers::default(), &surroundings).and_then(Layers::validate).expect("valid");
+        assert!(config.gateway && !config.commands && config.command_nodes.urls.len() == 1);
         let why = |roles: &str, urls: &str| read(roles, urls).expect_err("refused").to_string();
         assert!(why("'gateway', 'relay'", "").starts_with("command_nodes.urls must name who decides"));
         assert!(
             why("'gateway', 'commands'", "'http://one:1'").starts_with("command_nodes.urls are for a process without")
         );
-        for url in ["https://one:1", "one:1", "http://one:1/path", "", "http://"] {
+        assert!(why("'gateway'", "'http://one:1', 'http://one:1/'").contains("twice"));
+        for url in ["https://one:1", "one:1", "http://one:1/path", "http://one:1?x", "", "http://"] {
             let refused = why("'gateway'", &format!("'{url}'"));
             assert!(refused.starts_with("command_nodes.urls must hold addresses such as"), "{url}: {refused}");
         }

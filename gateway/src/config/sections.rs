@@ -75,7 +75,9 @@ section! { Nodes as crate::server::forward::Limits {
     connect_max: Span,
     ping_every: Span,
     ping_max: Span,
-    rest: Span,
+    answer_max: Span,
+    rest_min: Span,
+    rest_max: Span,
 } beside { urls: Vec<String> } }
 
 section! { Tokens as crate::auth::VerifierLimits {

@@ -153,16 +153,29 @@ impl TypedWire {
 
 impl Nodes {
     fn read(mut self, base: CommandNodes) -> Result<CommandNodes, Error> {
+        let refuse = |why| Error::Value { key: "command_nodes.urls".to_owned(), why };
         let read = |typed: String| {
             let url: Option<Uri> = typed.parse().ok();
-            let plain = |url: &Uri| url.scheme_str() == Some("http") && url.authority().is_some() && url.path() == "/";
-            url.filter(plain).ok_or_else(|| Error::Value {
-                key: "command_nodes.urls".to_owned(),
-                why: format!("must hold addresses such as http://10.0.0.1:50051, not {typed:?}"),
-            })
+            let plain = |url: &Uri| {
+                let bare = url.path_and_query().is_none_or(|path| path == "/");
+                url.scheme_str() == Some("http") && url.authority().is_some() && bare
+            };
+            url.filter(plain)
+                .ok_or_else(|| refuse(format!("must hold addresses such as http://10.0.0.1:50051, not {typed:?}")))
         };
-        let urls = mem::take(&mut self.urls).into_iter().map(read).collect::<Result<_, _>>()?;
+        let urls = mem::take(&mut self.urls).into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        if let Some((_, twice)) = urls.iter().enumerate().find(|(n, url)| urls[..*n].contains(url)) {
+            return Err(refuse(format!("name {twice} twice")));
+        }
         Ok(CommandNodes { urls, limits: self.over("command_nodes", base.limits)? })
+    }
+}
+
+impl CommandNodes {
+    fn show(&self, shown: &mut Vec<(String, Value)>) {
+        let urls = self.urls.iter().map(|url| Value::String(url.to_string())).collect();
+        shown.push(("command_nodes.urls".to_owned(), Value::Array(urls)));
+        Nodes::show("command_nodes", &self.limits, shown);
     }
 }
 
@@ -230,9 +243,9 @@ impl Typed {
             return Err(refuse("roles", "must name at least one"));
         }
         let command_nodes = self.command_nodes.read(base.command_nodes)?;
-        let decides = roles.contains(&Role::Commands);
+        let (gateway, decides) = (roles.contains(&Role::Gateway), roles.contains(&Role::Commands));
         match (decides, command_nodes.urls.is_empty()) {
-            (false, true) if roles.contains(&Role::Gateway) => {
+            (false, true) if gateway => {
                 return Err(refuse("command_nodes.urls", "must name who decides: roles has gateway without commands"));
             }
             (true, false) => return Err(refuse("command_nodes.urls", "are for a process without the role commands")),
@@ -264,16 +277,17 @@ impl Typed {
             limits: limits.over("nats.limits", base.nats.limits)?,
         };
         let tokens = self.tokens.over("tokens", base.limits.tokens.clone())?;
+        let limits = if decides && !gateway { base.limits.for_gateways() } else { base.limits };
         Ok(Config {
             listen,
             data: base.data,
-            gateway: roles.contains(&Role::Gateway),
+            gateway,
             commands: decides,
             command_nodes,
             projections: roles.contains(&Role::Projections),
             processes: roles.contains(&Role::Processes),
             relays: roles.contains(&Role::Relay),
-            limits: crate::limits::Limits { tokens, ..self.limits.over("limits", base.limits)? },
+            limits: crate::limits::Limits { tokens, ..self.limits.over("limits", limits)? },
             shop: self.shop.over("shop", base.shop)?,
             desk: self.desk.over("desk", base.desk)?,
             runner: self.runner.over("runner", base.runner)?,
@@ -310,9 +324,7 @@ pub(super) fn shown(config: &Config) -> Vec<(String, Value)> {
         ("data".to_owned(), text(config.data.display().to_string())),
         ("roles".to_owned(), Value::Array(roles)),
     ];
-    let nodes = config.command_nodes.urls.iter().map(|url| text(url.to_string())).collect();
-    shown.push(("command_nodes.urls".to_owned(), Value::Array(nodes)));
-    Nodes::show("command_nodes", &config.command_nodes.limits, &mut shown);
+    config.command_nodes.show(&mut shown);
     Door::show("limits", &config.limits, &mut shown);
     Tokens::show("tokens", &config.limits.tokens, &mut shown);
     Shop::show("shop", &config.shop, &mut shown);

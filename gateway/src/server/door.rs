@@ -94,24 +94,25 @@ impl Door {
     /// # Errors
     /// When the embedded descriptors are unreadable or hold an HTTP path that the JSON twin cannot serve.
     pub fn new(routes: Routes, verifier: Verifier) -> Result<Arc<Self>, crate::transcode::Unservable> {
-        let limits = routes.limits.clone();
         let pool = proto::descriptor_pool().map_err(crate::transcode::Unservable::Descriptors)?;
+        let limits = &routes.limits;
         let timeout = |path: &str| {
             if path == PROCESS_ORDER { limits.order_deadline } else { limits.request_timeout }
         };
         let methods = policy::rules(&pool).into_iter().filter_map(|(path, rule)| {
             Some((path, Method { rule, timeout: timeout(path), route: routes.route(path)? }))
         });
+        let methods = methods.collect();
         let overloaded = error::status(Reason::Overloaded, "the gateway is full; try again soon", []);
         Ok(Arc::new(Self {
-            methods: methods.collect(),
+            methods,
             transcoder: Transcoder::new(&pool)?,
             in_flight: Places::new(limits.in_flight_max),
             streams: Arc::new(Places::new(limits.watch_streams_max)),
             overloaded_head: overloaded.clone().into_http::<Body>().into_parts().0.headers,
             overloaded,
             closing: watch::Sender::new(false),
-            limits,
+            limits: routes.limits,
             verifier,
         }))
     }

@@ -1,39 +1,39 @@
 //! What changes something, forwarded to a node that decides.
 //!
 //! A gateway without the role `commands` checks who asks, and sends the call on as it came, with the caller's own token,
-//! which the node checks again. Requests about the same thing go to the same node as long as it answers (rendezvous hashing
-//! over the nodes' addresses): it knows the stream already, and decides what waits for it together. A wrong choice costs a
-//! conflict, never correctness, so nothing is agreed upon: a node that does not answer is passed over, and the next in the
-//! order of this request is asked the same, under the same request id.
+//! which the node checks again. Requests that name the same thing go to the same node as long as it answers (rendezvous
+//! hashing over the nodes' addresses): it knows the stream already, and decides what waits for it together. A wrong choice
+//! costs a conflict, never correctness, so nothing is agreed upon: a node that does not answer is passed over, and the next
+//! in the order of this request is asked the same, under the same request id.
+//!
+//! An answer is a node's own word. One that refuses, after another has fallen silent over the same request, says how things
+//! stand now; the silent one may still do it, as it may after a caller's own retry.
 
-use std::{
-    cmp::Reverse,
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version, request::Parts};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use prost_reflect::{DynamicMessage, MessageDescriptor};
-use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
-use tonic::{
-    Status,
-    body::Body,
-    codegen::{BoxFuture, StdError},
-    transport::{Channel, Endpoint, Uri},
-};
-use tower::ServiceExt as _;
+use tonic::{Status, body::Body, codegen::BoxFuture, transport::Uri};
 
 use super::{door::Deadline, routes::Route};
-use crate::error::{self, Reason};
+use crate::{
+    error::{self, Reason},
+    transcode::Unservable,
+};
+
+mod node;
+
+use node::Node;
 
 /// The bytes before a gRPC message: whether it is compressed, and its length.
 const FRAME_HEAD: usize = 5;
 /// The most milliseconds that a `grpc-timeout` can say.
 const TIMEOUT_MAX: u128 = 99_999_999;
+/// Says that a request was forwarded once, which is all it may be.
+const FORWARDED: &str = "x-cartulary-forwarded";
 
 /// The bounds of what is asked of command nodes.
 #[derive(Debug, Clone)]
@@ -44,14 +44,25 @@ pub struct Limits {
     pub ping_every: Duration,
     /// How long it may take to say so (1 s); what it was asked is then asked of another.
     pub ping_max: Duration,
-    /// How long one that did not answer, or has no storage, is asked only after all others (1 s).
-    pub rest: Duration,
+    /// After which time without an answer others are asked first (2 s); who waits already goes on waiting.
+    pub answer_max: Duration,
+    /// For how long then (1 s), and twice as long each time it fails again. Then one request tries it.
+    pub rest_min: Duration,
+    /// For how long at most (30 s).
+    pub rest_max: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let second = Duration::from_secs(1);
-        Self { connect_max: second, ping_every: second, ping_max: second, rest: second }
+        Self {
+            connect_max: second,
+            ping_every: second,
+            ping_max: second,
+            answer_max: 2 * second,
+            rest_min: second,
+            rest_max: 30 * second,
+        }
     }
 }
 
@@ -61,7 +72,6 @@ pub struct Forward(Arc<Nodes>);
 
 struct Nodes {
     nodes: Vec<Node>,
-    rest: Duration,
     message_max: usize,
     requests: HashMap<&'static str, About>,
 }
@@ -72,12 +82,12 @@ struct About {
     fields: &'static [u32],
 }
 
-/// A node, as this gateway sees it.
-struct Node {
-    name: String,
-    channel: Channel,
-    /// Until when others are asked first.
-    rests_until: Mutex<Option<Instant>>,
+impl About {
+    fn of(pool: &proto::DescriptorPool, policy: &proto::MethodPolicy) -> Option<Self> {
+        let (service, method) = policy.path.trim_start_matches('/').split_once('/')?;
+        let method = pool.get_service_by_name(service)?.methods().find(|found| found.name() == method)?;
+        Some(Self { message: method.input(), fields: policy.about })
+    }
 }
 
 impl Forward {
@@ -86,16 +96,16 @@ impl Forward {
     ///
     /// # Errors
     /// When the embedded descriptors cannot be read.
-    pub fn new(urls: &[Uri], limits: &Limits, message_max: usize) -> Result<Self, proto::DescriptorError> {
+    pub fn new(urls: &[Uri], limits: &Limits, message_max: usize) -> Result<Self, Unservable> {
         let pool = proto::descriptor_pool()?;
-        let requests = proto::POLICIES.iter().filter(|policy| !policy.about.is_empty()).filter_map(|policy| {
-            let (service, method) = policy.path.trim_start_matches('/').split_once('/')?;
-            let method = pool.get_service_by_name(service)?.methods().find(|found| found.name() == method)?;
-            Some((policy.path, About { message: method.input(), fields: policy.about }))
+        let mutations = proto::POLICIES.iter().filter(|policy| !policy.about.is_empty());
+        let requests = mutations.map(|policy| {
+            let about = About::of(&pool, policy).ok_or(Unservable::Missing(policy.path))?;
+            Ok((policy.path, about))
         });
-        let requests = requests.collect();
+        let requests = requests.collect::<Result<_, Unservable>>()?;
         let nodes = urls.iter().map(|url| Node::new(url, limits)).collect();
-        Ok(Self(Arc::new(Nodes { nodes, rest: limits.rest, message_max, requests })))
+        Ok(Self(Arc::new(Nodes { nodes, message_max, requests })))
     }
 }
 
@@ -107,30 +117,24 @@ impl Route for Forward {
 }
 
 impl Nodes {
+    /// Asks the nodes one after the other until one answers: first those that are well, in the order of this request.
     async fn ask(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
-        let (mut parts, body) = request.into_parts();
-        let body = self.read(body).await?;
-        if let Some(Deadline(deadline)) = parts.extensions.get() {
-            parts.headers.insert("grpc-timeout", timeout(*deadline));
+        let (parts, body) = request.into_parts();
+        if parts.headers.contains_key(FORWARDED) {
+            return Err(error::status(Reason::CommandsAway, "this is a gateway, and no node that decides", []));
         }
-        for node in self.order(&self.about(parts.uri.path(), &body)) {
-            let mut request = Request::new(Body::new(Full::from(body.clone())));
-            request.method_mut().clone_from(&parts.method);
-            request.uri_mut().clone_from(&parts.uri);
-            *request.version_mut() = Version::HTTP_2;
-            request.headers_mut().clone_from(&parts.headers);
-            match node.ask(request).await {
-                Ok(response) => {
-                    if is_away(response.headers()) {
-                        node.rest(self.rest);
-                    }
+        let body = self.read(body).await?;
+        let mut left = self.ranked(&self.about(parts.uri.path(), &body));
+        for well in [true, false] {
+            let mut passed_over = Vec::new();
+            for node in left {
+                if well && !node.is_well() {
+                    passed_over.push(node);
+                } else if let Some(response) = node.ask(again(&parts, &body)).await {
                     return Ok(response);
                 }
-                Err(error) => {
-                    tracing::debug!(node = node.name, error = &*error, "a command node did not answer");
-                    node.rest(self.rest);
-                }
             }
+            left = passed_over;
         }
         Err(error::status(Reason::CommandsAway, "no node that decides has answered", []))
     }
@@ -158,53 +162,26 @@ impl Nodes {
         read().unwrap_or_default()
     }
 
-    /// The nodes in the order in which they are asked about something.
-    fn order(&self, about: &str) -> Vec<&Node> {
-        let now = Instant::now();
+    /// The nodes in the order in which they are asked about something: the same at every gateway.
+    fn ranked(&self, about: &str) -> Vec<&Node> {
         let mut nodes: Vec<_> = self.nodes.iter().collect();
-        nodes.sort_by_cached_key(|node| (node.rests(now), Reverse(node.score(about))));
+        nodes.sort_by_cached_key(|node| Reverse(node.score(about)));
         nodes
     }
 }
 
-impl Node {
-    fn new(url: &Uri, limits: &Limits) -> Self {
-        let endpoint = Endpoint::from(url.clone())
-            .connect_timeout(limits.connect_max)
-            .http2_keep_alive_interval(limits.ping_every)
-            .keep_alive_timeout(limits.ping_max)
-            .keep_alive_while_idle(true);
-        Self { name: url.to_string(), channel: endpoint.connect_lazy(), rests_until: Mutex::default() }
+/// The request, once more, with what is left of its time.
+fn again(parts: &Parts, body: &Bytes) -> Request<Body> {
+    let mut request = Request::new(Body::new(Full::from(body.clone())));
+    request.method_mut().clone_from(&parts.method);
+    request.uri_mut().clone_from(&parts.uri);
+    *request.version_mut() = Version::HTTP_2;
+    request.headers_mut().clone_from(&parts.headers);
+    request.headers_mut().insert(FORWARDED, HeaderValue::from_static("1"));
+    if let Some(Deadline(deadline)) = parts.extensions.get() {
+        request.headers_mut().insert("grpc-timeout", timeout(*deadline));
     }
-
-    /// How much this node is the one for what a request is about: the same at every gateway, and in every version of it.
-    fn score(&self, about: &str) -> [u8; 32] {
-        Sha256::new_with_prefix(&self.name).chain_update([0]).chain_update(about).finalize().into()
-    }
-
-    fn rests(&self, now: Instant) -> bool {
-        self.rests_until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until)
-    }
-
-    fn rest(&self, span: Duration) {
-        *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + span);
-    }
-
-    /// The node's whole answer: one that breaks off is none.
-    async fn ask(&self, request: Request<Body>) -> Result<Response<Body>, StdError> {
-        let (head, body) = self.channel.clone().oneshot(request).await?.into_parts();
-        Ok(Response::from_parts(head, Body::new(body.collect().await?)))
-    }
-}
-
-/// Whether an answer says that this node is not the one to be asked now. Not so one that has too much to do: others would
-/// soon have that, too.
-fn is_away(headers: &HeaderMap) -> bool {
-    let away = [Reason::StorageAway, Reason::StorageStopped, Reason::OutcomeUnknown, Reason::ShuttingDown];
-    headers.contains_key("grpc-status")
-        && Status::from_header_map(headers)
-            .and_then(|status| error::reason_of(&status))
-            .is_some_and(|reason| away.contains(&reason))
+    request
 }
 
 /// The time until a deadline as the protocol spells it: a little more, for that it is over is said here and is no fault of
@@ -230,7 +207,7 @@ mod tests {
     }
 
     fn first<'n>(nodes: &'n Nodes, about: &str) -> &'n str {
-        &nodes.order(about)[0].name
+        nodes.ranked(about)[0].name()
     }
 
     fn frame(message: &impl prost::Message) -> Bytes {
@@ -252,18 +229,6 @@ mod tests {
         let (one, two, three) = ("http://one:1/", "http://two:1/", "http://three:1/");
         assert_eq!(moves, [(one, one), (one, three), (two, three), (two, two)], "nothing moves between old nodes");
         assert!(moved.values().all(|count| *count > 100), "each has about its share: {moved:?}");
-    }
-
-    #[tokio::test]
-    async fn a_node_that_rests_is_asked_last_until_it_has_rested() {
-        let nodes = nodes(&["http://one:1", "http://two:1", "http://three:1"]);
-        let usual: Vec<&str> = nodes.order("mug").iter().map(|node| &*node.name).collect();
-        nodes.order("mug")[0].rest(Duration::from_secs(60));
-        let now: Vec<&str> = nodes.order("mug").iter().map(|node| &*node.name).collect();
-        assert_eq!(now, [usual[1], usual[2], usual[0]]);
-        nodes.order("mug")[2].rest(Duration::ZERO);
-        let again: Vec<&str> = nodes.order("mug").iter().map(|node| &*node.name).collect();
-        assert_eq!(again, usual);
     }
 
     #[tokio::test]

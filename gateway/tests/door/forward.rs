@@ -15,7 +15,7 @@ use gateway::{
     },
 };
 use proto::v1::{self, Role, catalog_service_client::CatalogServiceClient, order_service_client::OrderServiceClient};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tonic::{
     Code, Response, Status,
     transport::{Channel, Uri},
@@ -37,9 +37,17 @@ async fn node(signer: &Arc<Signer>) -> Shop {
     Shop::open_with(Arc::clone(signer), Limits::default(), Routes::only_deciding).await
 }
 
+/// A gateway with little patience.
 async fn gateway(signer: &Arc<Signer>, nodes: &[String]) -> Shop {
-    let quick = Duration::from_millis(200);
-    let limits = forward::Limits { ping_every: quick, ping_max: quick, ..forward::Limits::default() };
+    let quick = Duration::from_millis(300);
+    let limits = forward::Limits {
+        connect_max: quick,
+        ping_every: quick,
+        ping_max: quick,
+        answer_max: quick,
+        rest_min: 2 * quick,
+        ..forward::Limits::default()
+    };
     let urls: Vec<Uri> = nodes.iter().map(|node| format!("http://{node}").parse().expect("a URL")).collect();
     let forward = Forward::new(&urls, &limits, Limits::default().message_in_max_bytes).expect("readable");
     Shop::open_with(Arc::clone(signer), Limits::default(), |routes| routes.forwarding(forward)).await
@@ -113,7 +121,22 @@ async fn a_node_answers_nothing_but_what_it_decides_and_checks_the_caller_itself
     let stranger = gateway(&self::signer(), &[node.address.to_string()]).await;
     let mut orders = Orders::new(stranger.connect().await);
     let refusal = order(&mut orders, "r", "", &stranger.buyer()).await.expect_err("refused");
-    assert_eq!((reason(&refusal), asked(&node)), (Reason::UnauthenticatedCaller, 0));
+    assert_eq!(
+        (reason(&refusal), asked(&node)),
+        (Reason::CommandsAway, 0),
+        "the caller is not told that they are nobody"
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_forwards_nothing_that_was_forwarded() {
+    let signer = signer();
+    let node = node(&signer).await;
+    let inner = gateway(&signer, &[node.address.to_string()]).await;
+    let outer = gateway(&signer, &[inner.address.to_string()]).await;
+    let mut orders = Orders::new(outer.connect().await);
+    let refusal = order(&mut orders, "r", "", &outer.buyer()).await.expect_err("refused");
+    assert_eq!((reason(&refusal), asked(&node)), (Reason::CommandsAway, 0));
 }
 
 #[tokio::test]
@@ -150,6 +173,53 @@ async fn a_node_that_is_silent_is_passed_over() {
         order(&mut orders, &format!("r{n}"), "", &shop.buyer()).await.expect("the other node decides");
     }
     assert_eq!(asked(&node), 20);
+}
+
+#[tokio::test]
+async fn a_node_that_takes_no_connection_keeps_nobody_waiting_in_a_row() {
+    let signer = signer();
+    let node = node(&signer).await;
+    // Its queue is full: what comes now is dropped, as by a host that is down.
+    let full = TcpSocket::new_v4().expect("a socket");
+    full.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let full = full.listen(1).expect("it listens");
+    let address = full.local_addr().expect("bound");
+    let queue: Vec<_> = (0..4).map(|_| tokio::spawn(TcpStream::connect(address))).collect();
+    let shop = gateway(&signer, &[address.to_string(), node.address.to_string()]).await;
+    let (orders, token) = (Orders::new(shop.connect().await), shop.buyer());
+    let all = (0..50).map(|n| {
+        let (mut orders, token) = (orders.clone(), token.clone());
+        async move { order(&mut orders, &format!("r{n}"), "", &token).await }
+    });
+    for answer in futures::future::join_all(all).await {
+        answer.expect("the other node decides, long before its time is over");
+    }
+    assert_eq!(asked(&node), 50);
+    queue.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_is_passed_over_for_a_while() {
+    let signer = signer();
+    let (one, two) = (node(&signer).await, node(&signer).await);
+    let shop = gateway(&signer, &[one.address.to_string(), two.address.to_string()]).await;
+    let mut orders = Orders::new(shop.connect().await);
+    let hangs =
+        v1::ProcessOrderRequest { request_id: "r".to_owned(), region: "slow-60000".to_owned(), ..Default::default() };
+    let mut hangs = with(hangs, &shop.buyer());
+    hangs.set_timeout(Duration::from_millis(400));
+    orders.process_order(hangs).await.expect_err("it hangs");
+    let (hung, other) = if asked(&one) == 1 { (&one, &two) } else { (&two, &one) };
+    assert_eq!((asked(hung), asked(other)), (1, 0));
+    order(&mut orders, "r", "", &shop.buyer()).await.expect("decided");
+    assert_eq!((asked(hung), asked(other)), (1, 1), "a retry goes to the other");
+    while asked(hung) == 1 {
+        order(&mut orders, "r", "", &shop.buyer()).await.expect("decided");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let before = asked(other);
+    order(&mut orders, "r", "", &shop.buyer()).await.expect("decided");
+    assert_eq!(asked(other), before, "it has answered, and is asked as before");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 use proto::v1;
 use tests::say;
 
-use crate::load::GATES;
+use crate::load::DOORS;
 
 /// What there is plenty of.
 pub const PLENTY: [&str; 3] = ["amber", "birch", "coral"];
@@ -90,8 +90,8 @@ struct Page {
     scarce: String,
     /// Counts the moments at which everything was healed.
     epoch: u64,
-    /// How many attempts each gateway has answered that were begun since the last such moment.
-    fresh: [u64; GATES],
+    /// How many attempts each door has answered that were begun since the last such moment.
+    fresh: [u64; DOORS],
     /// The last reason why an attempt was not answered.
     missing: String,
     /// The last `INTERNAL`.
@@ -161,19 +161,14 @@ impl Books {
     pub fn healed(&self) {
         let mut page = self.page();
         page.epoch += 1;
-        page.fresh = [0; GATES];
+        page.fresh = [0; DOORS];
     }
 
-    /// How many attempts each gateway has answered that were begun since everything was healed, and why the last
+    /// How many attempts each door has answered that were begun since everything was healed, and why the last
     /// one that was not answered was not.
-    pub fn fresh(&self) -> ([u64; GATES], String) {
+    pub fn fresh(&self) -> ([u64; DOORS], String) {
         let page = self.page();
         (page.fresh, page.missing.clone())
-    }
-
-    /// An order that was acknowledged, if there is one.
-    pub fn some_given(&self) -> Option<Asked> {
-        self.page().asked.values().find(|asked| asked.given().is_some()).cloned()
     }
 
     /// A node said `INTERNAL` to somebody who looked at an order.

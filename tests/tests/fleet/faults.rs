@@ -28,7 +28,7 @@ pub struct Fault {
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 32] = [
+pub const FAULTS: [Fault; 35] = [
     Fault { name: "east-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, EAST)) },
     Fault { name: "west-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, WEST)) },
     Fault { name: "north-killed", sells: true, happen: |fleet| Box::pin(killed(fleet, NORTH)) },
@@ -50,6 +50,9 @@ pub const FAULTS: [Fault; 32] = [
     Fault { name: "postgres-reset", sells: false, happen: |fleet| Box::pin(reset(fleet, all)) },
     Fault { name: "west-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, west, Cut::Both)) },
     Fault { name: "south-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, south, Cut::Both)) },
+    Fault { name: "processes-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, processes, Cut::Both)) },
+    Fault { name: "views-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, views, Cut::Both)) },
+    Fault { name: "relay-alone", sells: true, happen: |fleet| Box::pin(cut(fleet, relay, Cut::Both)) },
     Fault { name: "south-cut", sells: true, happen: |fleet| Box::pin(cut(fleet, asked, Cut::Both)) },
     Fault { name: "south-deaf", sells: true, happen: |fleet| Box::pin(cut(fleet, asked, Cut::Asking)) },
     Fault { name: "south-mute", sells: true, happen: |fleet| Box::pin(cut(fleet, asked, Cut::Answering)) },
@@ -127,17 +130,28 @@ fn all(fleet: &Fleet) -> Vec<&Proxy> {
     fleet.nodes.iter().map(|node| &node.database).collect()
 }
 
-/// One gateway's way to PostgreSQL.
+/// One node's way to PostgreSQL.
 fn west(fleet: &Fleet) -> Vec<&Proxy> {
     vec![&fleet.nodes[WEST].database]
 }
 
-/// One deciding node's way to PostgreSQL.
 fn south(fleet: &Fleet) -> Vec<&Proxy> {
     vec![&fleet.nodes[SOUTH].database]
 }
 
-/// The gateways' way to that node.
+fn processes(fleet: &Fleet) -> Vec<&Proxy> {
+    vec![&fleet.nodes[PROCESSES].database]
+}
+
+fn views(fleet: &Fleet) -> Vec<&Proxy> {
+    vec![&fleet.nodes[VIEWS].database]
+}
+
+fn relay(fleet: &Fleet) -> Vec<&Proxy> {
+    vec![&fleet.nodes[RELAY].database]
+}
+
+/// The gateways' way to one that decides.
 fn asked(fleet: &Fleet) -> Vec<&Proxy> {
     fleet.nodes[SOUTH].asked.iter().collect()
 }

@@ -31,7 +31,7 @@ use tests::{
 };
 use tokio::time::Instant;
 
-use books::{Books, PLENTY};
+use books::{Answer, Books, PLENTY};
 use faults::{FAULTS, Fault};
 use fleet::{Fleet, Servers};
 use load::{BUYERS, Buyer, DOORS, GATES, Load};
@@ -124,32 +124,31 @@ async fn suffer(fault: &Fault, fleet: &mut Fleet, books: &Books, tokens: &[Strin
     assert!(!fault.sells || during.acknowledged > 0, "nothing was sold during {}, which must not stop it", fault.name);
 }
 
-/// Waits until both gateways answer what is begun from now on, and both nodes behind them what they are asked straight.
-/// Answers how long that took.
+/// Waits until both gateways answer what is begun from now on, and both nodes behind them a new order that is asked of them
+/// straight. Answers how long that took.
 async fn recovered(fleet: &mut Fleet, books: &Books, tokens: &[String], what: &str) -> Duration {
     books.healed();
     let begun = Instant::now();
-    let mut silent: Vec<usize> = (GATES..DOORS).collect();
+    let mut straight: Vec<_> = (GATES..DOORS).map(|door| (door, books.wish(door))).collect();
     loop {
-        let (fresh, missing) = books.fresh();
-        if let Some(asked) = books.some_given().filter(|_| !silent.is_empty()) {
-            let mut buyer = Buyer::new(asked.buyer, tokens[asked.buyer].clone(), &fleet.doors);
-            let mut still = Vec::new();
-            for door in silent {
-                if Some(&buyer.ask(door, &asked.request).await) != asked.answer.as_ref() {
-                    still.push(door);
-                }
+        let mut silent = Vec::new();
+        for (door, request) in straight {
+            let epoch = books.attempt();
+            let answer = Buyer::new(door, tokens[door].clone(), &fleet.doors).ask(door, &request).await;
+            if matches!(answer, Answer::Missing(_) | Answer::Failed(_)) {
+                silent.push((door, request.clone()));
             }
-            silent = still;
+            books.answered(&request, answer, epoch, door);
         }
-        if fresh.iter().all(|answers| *answers >= ANSWERS) && silent.is_empty() {
+        straight = silent;
+        let (fresh, missing) = books.fresh();
+        if fresh[..GATES].iter().all(|answers| *answers >= ANSWERS) && straight.is_empty() {
             return begun.elapsed();
         }
         fleet.all_run();
         assert!(
             begun.elapsed() < AGAIN_MAX,
-            "after {what} the gateways answered only {fresh:?} times, and the doors {silent:?} were silent; why not more: \
-             {missing}\n{}",
+            "after {what} gateways and those who decide answered only {fresh:?} times; why not more: {missing}\n{}",
             fleet.complaints()
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
