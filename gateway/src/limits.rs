@@ -63,6 +63,9 @@ pub struct Limits {
     /// Bytes of a JSON body that we read (4 MiB).
     pub json_body_max_bytes: usize,
 
+    /// How long caches on the way may keep what the shop window shows without a token (1 s); whole seconds count.
+    pub window_max_age: Duration,
+
     /// Requests being worked on (256 for each processor, which keep it busy: more only wait for one another); further
     /// ones are refused in microseconds.
     pub in_flight_max: usize,
@@ -108,6 +111,7 @@ impl Default for Limits {
             message_in_max_bytes: 1 << 20,
             message_out_max_bytes: 8 << 20,
             json_body_max_bytes: 4 << 20,
+            window_max_age: Duration::from_secs(1),
             in_flight_max: IN_FLIGHT_PER_PROCESSOR * std::thread::available_parallelism().map_or(1, usize::from),
             watch_streams_max: 1_024,
             stream_idle: Duration::from_secs(15 * 60),

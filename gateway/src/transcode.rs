@@ -5,16 +5,23 @@
 //! [`Door::admit`] and [`Door::dispatch`]: policies, limits and deadlines exist once. It is admitted before its body is
 //! read, so that a stranger or a full house costs no parsing.
 
+mod cache;
 mod input;
+mod openapi;
 mod output;
 mod template;
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Uri, header, request::Parts};
 use http_body_util::{BodyExt as _, Full, Limited};
 use prost_reflect::{DescriptorPool, DynamicMessage, ExtensionDescriptor, MessageDescriptor, MethodDescriptor};
+use proto::v1::Role;
 use tonic::{Status, body::Body};
 
 use self::{
+    cache::Keep,
     input::BodyFills,
     output::Form,
     template::{Capture, Template},
@@ -23,6 +30,11 @@ use crate::{
     error::{self, Reason},
     server::Door,
 };
+
+/// Where the twin's own description is.
+const OPENAPI: &str = "/openapi.json";
+/// How long caches may keep it: a deploy changes it.
+const OPENAPI_AGE: Duration = Duration::from_secs(60);
 
 /// Why the API cannot be served as JSON; known when the gateway starts.
 #[derive(Debug, thiserror::Error)]
@@ -47,18 +59,32 @@ pub enum Unservable {
 pub(crate) struct Transcoder {
     routes: Vec<Route>,
     status: MessageDescriptor,
+    /// The twin's own description.
+    openapi: Bytes,
 }
 
 /// One method under one path.
 struct Route {
+    method: MethodDescriptor,
     verb: Method,
     template: Template,
     fills: BodyFills,
     input: MessageDescriptor,
-    output: MessageDescriptor,
-    streams: bool,
+    /// Everybody may see the answer.
+    window: bool,
     /// The gRPC path.
     grpc: Uri,
+}
+
+impl Route {
+    /// Who may keep the answer to a request.
+    fn keep(&self, parts: &Parts, window_max_age: Duration) -> Keep {
+        match (&parts.method, self.window && !parts.headers.contains_key(header::AUTHORIZATION)) {
+            (&Method::GET, true) => Keep::Anybody(window_max_age),
+            (&Method::GET, false) => Keep::Caller,
+            _ => Keep::Nobody,
+        }
+    }
 }
 
 impl Transcoder {
@@ -79,7 +105,8 @@ impl Transcoder {
                 );
             }
         }
-        Ok(Self { routes, status })
+        let openapi = openapi::document(pool, &routes).to_string().into();
+        Ok(Self { routes, status, openapi })
     }
 
     /// Answers a JSON request.
@@ -90,14 +117,17 @@ impl Transcoder {
         }
     }
 
-    /// The answer to what is neither JSON nor gRPC over HTTP/2.
+    /// The answer to what is neither JSON, gRPC over HTTP/2 nor gRPC-Web.
     pub(crate) fn unsupported(&self) -> Response<Body> {
-        let why = "this is neither JSON nor gRPC over HTTP/2";
+        let why = "this is neither JSON, gRPC over HTTP/2 nor gRPC-Web";
         output::refusal(&self.status, &error::status(Reason::UnsupportedContent, why, []))
     }
 
     async fn answer(&self, door: &Door, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
+        if parts.method == Method::GET && parts.uri.path() == OPENAPI {
+            return Ok(cache::answer(self.openapi.clone(), Keep::Anybody(OPENAPI_AGE), &parts.headers));
+        }
         let (route, captures) = self.find(&parts.method, parts.uri.path())?;
         let admitted = door.admit(route.grpc.path(), &parts.headers)?;
         let form = Form::of(&parts.headers);
@@ -108,12 +138,13 @@ impl Transcoder {
         let message = tokio::time::timeout_at(admitted.deadline, read)
             .await
             .map_err(|_| error::status(Reason::Deadline, "the body did not arrive in time", []))??;
+        let (headers, keep) = (parts.headers.clone(), route.keep(&parts, door.limits().window_max_age));
         let answer = door.dispatch(admitted, grpc(route, parts, message)).await;
-        if route.streams {
-            output::stream(answer, route.output.clone(), self.status.clone(), form)
-        } else {
-            output::unary(answer, &route.output).await
+        if route.method.is_server_streaming() {
+            return output::stream(answer, route.method.output(), self.status.clone(), form);
         }
+        let json = output::unary(answer, &route.method.output()).await?;
+        Ok(cache::answer(json, keep, &headers))
     }
 
     /// The gRPC path behind a verb and a path.
@@ -144,7 +175,7 @@ impl Transcoder {
 }
 
 /// The body, at most `max` bytes of it.
-async fn read(body: Body, parts: &Parts, max: usize) -> Result<bytes::Bytes, Status> {
+async fn read(body: Body, parts: &Parts, max: usize) -> Result<Bytes, Status> {
     let too_large = || {
         let message = format!("the body is larger than {max} bytes");
         error::status(Reason::MessageTooLarge, message, [("limit_bytes", max.to_string())])
@@ -161,7 +192,7 @@ async fn read(body: Body, parts: &Parts, max: usize) -> Result<bytes::Bytes, Sta
 }
 
 /// The gRPC request that a JSON request means.
-fn grpc(route: &Route, parts: Parts, message: bytes::Bytes) -> Request<Body> {
+fn grpc(route: &Route, parts: Parts, message: Bytes) -> Request<Body> {
     let mut request = Request::new(Body::new(Full::from(message)));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = route.grpc.clone();
@@ -214,11 +245,11 @@ fn binding(method: &MethodDescriptor, rule: &DynamicMessage) -> Result<Route, St
     };
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     Ok(Route {
+        method: method.clone(),
         verb: verb.to_uppercase().parse().map_err(|_| "it has an HTTP method that is none")?,
         template,
         fills,
-        output: method.output(),
-        streams: method.is_server_streaming(),
+        window: proto::policy(&path).is_some_and(|policy| policy.roles.contains(&Role::Anyone)),
         grpc: path.parse().map_err(|_| "its gRPC path is no URI")?,
         input,
     })

@@ -14,5 +14,7 @@ mod limits_connection;
 mod limits_request;
 #[path = "door/policy.rs"]
 mod policy;
+#[path = "door/web.rs"]
+mod web;
 #[path = "door/wire.rs"]
 mod wire;

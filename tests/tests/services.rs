@@ -10,6 +10,8 @@ mod command_line;
 mod coupon;
 #[path = "services/delivery.rs"]
 mod delivery;
+#[path = "services/openapi.rs"]
+mod openapi;
 #[path = "services/order.rs"]
 mod order;
 #[path = "services/payment.rs"]

@@ -126,7 +126,7 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
         steps,
         log: Arc::clone(&opened.log),
         keys: Arc::clone(&opened.keys),
-        views: Views::new(&opened.rows, positions.clone()),
+        views: Views::new(&opened.rows, &opened.log, positions.clone()),
         pages: PageTokens::new(signer.derived_secret("page tokens")),
         limits: config.limits.clone(),
         rules: config.shop.clone(),

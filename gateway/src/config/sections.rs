@@ -61,6 +61,7 @@ section! { Door as crate::limits::Limits {
     message_in_max_bytes: Count,
     message_out_max_bytes: Count,
     json_body_max_bytes: Count,
+    window_max_age: Delay,
     in_flight_max: Count,
     watch_streams_max: Count,
     stream_idle: Span,

@@ -13,6 +13,8 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::{sync::watch, time::Instant};
 use tonic::{Status, body::Body};
+use tonic_web::GrpcWebLayer;
+use tower::{Layer as _, Service as _};
 
 use super::{
     follow::Follow,
@@ -160,11 +162,21 @@ impl Door {
     }
 
     /// Answers a request of either protocol.
-    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
         match protocol(request.headers()) {
             Protocol::Grpc if request.version() == http::Version::HTTP_2 => self.call(request).await,
+            Protocol::Web => self.web(request).await,
             Protocol::Json => self.transcoder.handle(self, request).await,
             Protocol::Grpc | Protocol::Other => self.transcoder.unsupported(),
+        }
+    }
+
+    /// Answers a gRPC request of a browser's: the same one, in another wrapping.
+    async fn web(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let mut service = GrpcWebLayer::new().layer(DoorService(Arc::clone(self)));
+        match service.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
         }
     }
 
@@ -275,16 +287,18 @@ pub(super) fn trailers(status: &Status) -> HeaderMap {
 
 enum Protocol {
     Grpc,
+    Web,
     Json,
     Other,
 }
 
-/// `application/grpc` and its codecs are gRPC; gRPC-Web is not spoken here; everything else is for the JSON twin,
-/// which reads every body as JSON, because `curl -d` calls its body a form.
+/// `application/grpc` and its codecs are gRPC, `application/grpc-web` and `-text` gRPC-Web; everything else is for the JSON
+/// twin, which reads every body as JSON, because `curl -d` calls its body a form.
 fn protocol(headers: &HeaderMap) -> Protocol {
     let Some(kind) = headers.get(CONTENT_TYPE) else { return Protocol::Json };
     match kind.as_bytes().strip_prefix(b"application/grpc") {
         Some(b"" | [b'+' | b';', ..]) => Protocol::Grpc,
+        Some(b"-web" | b"-web+proto" | b"-web-text" | b"-web-text+proto") => Protocol::Web,
         Some(_) => Protocol::Other,
         None => Protocol::Json,
     }

@@ -1,9 +1,9 @@
 //! Reading views: wait for what the caller has written, then rows by key or pages of an index.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use ports::{
-    store::Position,
+    store::{EventStore, Position},
     views::{Key, ViewStore},
 };
 use projections::{
@@ -16,10 +16,12 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::{Context, envelope, refusal};
-use crate::error::{Reason, status};
+use crate::error::{Reason, invalid, status};
 
 /// How long before its deadline a query gives up waiting, so that its own answer still arrives in time.
 const MARGIN: Duration = Duration::from_millis(50);
+/// Views are seldom further behind than this; only who waits longer makes us look whether there is such a position at all.
+const SELDOM: Duration = Duration::from_millis(250);
 
 /// Readers of all views, and where the views stand.
 #[derive(Clone)]
@@ -33,13 +35,14 @@ pub struct Views {
     pub(super) payments: Reader<views::payments::Payments>,
     pub(super) deliveries: Reader<views::deliveries::Deliveries>,
     pub(super) returns: Reader<views::returns::Returns>,
+    log: Arc<dyn EventStore>,
     positions: Positions,
 }
 
 impl Views {
-    /// Readers of the rows in `rows`, which somebody folds as `positions` tells.
+    /// Readers of the rows in `rows`, which somebody folds of `log` as `positions` tells.
     #[must_use]
-    pub fn new(rows: &Arc<dyn ViewStore>, positions: Positions) -> Self {
+    pub fn new(rows: &Arc<dyn ViewStore>, log: &Arc<dyn EventStore>, positions: Positions) -> Self {
         fn reader<V: View>(rows: &Arc<dyn ViewStore>) -> Reader<V> {
             Reader::new(Arc::clone(rows))
         }
@@ -53,6 +56,7 @@ impl Views {
             payments: reader(rows),
             deliveries: reader(rows),
             returns: reader(rows),
+            log: Arc::clone(log),
             positions,
         }
     }
@@ -60,14 +64,22 @@ impl Views {
     /// Waits until a view has folded the log up to `min_position`; 0 waits for nothing.
     ///
     /// # Errors
-    /// `VIEW_BEHIND` shortly before the deadline, or at once when the view can never get there.
+    /// `VIEW_BEHIND` shortly before the deadline, or at once when the view can never get there; `INVALID_FIELD` when the log
+    /// has not got there either, so that nobody can have been told of it.
     pub(super) async fn reached<V: View>(&self, min_position: u64, deadline: Instant) -> Result<(), Status> {
         if min_position == 0 {
             return Ok(());
         }
         let until = envelope::before(deadline, MARGIN);
-        let reached = self.positions.reached(V::NAME, Position(min_position));
-        let why = match tokio::time::timeout_at(until, reached).await {
+        let mut reached = pin!(self.positions.reached(V::NAME, Position(min_position)));
+        let mut waited = tokio::time::timeout_at(until.min(Instant::now() + SELDOM), &mut reached).await;
+        if waited.is_err() {
+            if self.log.head().await.is_ok_and(|head| head.0 < min_position) {
+                return Err(invalid("min_position", "is further than anything that has happened"));
+            }
+            waited = tokio::time::timeout_at(until, reached).await;
+        }
+        let why = match waited {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(why @ (Unreached::Unknown(_) | Unreached::Stopped(_) | Unreached::Ended))) => why.to_string(),
             Err(_elapsed) => format!("the view {} has not reached position {min_position} in time", V::NAME),

@@ -56,16 +56,13 @@ impl Form {
 ///
 /// # Errors
 /// The status that the service answered.
-pub(super) async fn unary(answer: Response<Body>, output: &MessageDescriptor) -> Result<Response<Body>, Status> {
+pub(super) async fn unary(answer: Response<Body>, output: &MessageDescriptor) -> Result<Bytes, Status> {
     fail(Status::from_header_map(answer.headers()))?;
     let collected = answer.into_body().collect().await?;
     fail(collected.trailers().and_then(Status::from_header_map))?;
     let mut data = collected.to_bytes();
     let message = next(&mut data)?.ok_or_else(|| internal("the answer is empty"))?;
-    let json = json(output, message)?;
-    let mut response = Response::new(Body::new(Full::from(json)));
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    Ok(response)
+    json(output, message).map(Bytes::from)
 }
 
 /// The JSON answer to a call that streams.

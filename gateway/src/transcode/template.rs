@@ -6,6 +6,7 @@
 /// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template {
+    text: String,
     segments: Vec<Segment>,
     verb: Option<String>,
 }
@@ -32,7 +33,12 @@ impl Template {
             _ => (path, None),
         };
         let segments = path.split('/').map(segment).collect::<Result<_, _>>()?;
-        Ok(Self { segments, verb })
+        Ok(Self { text: text.to_owned(), segments, verb })
+    }
+
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The variables of `path` when it matches.

@@ -16,8 +16,8 @@ use gateway::limits::Limits;
 
 /// Status line and headers, then the body.
 pub struct Answer {
-    head: String,
-    body: String,
+    pub head: String,
+    pub body: String,
 }
 
 impl Answer {
@@ -116,7 +116,7 @@ async fn each_kind_of_bad_request_has_its_own_answer() {
         ("POST", "/order/process-order", &token, r#"{"quantity":1}"#, 400, "INVALID_JSON"),
         ("POST", "/coupon/campaigns", &token, "{}", 404, "UNKNOWN_METHOD"),
         ("GET", "/", "Content-Type: application/grpc\r\n", "", 415, "UNSUPPORTED_CONTENT"),
-        ("GET", "/", "Content-Type: application/grpc-web+proto\r\n", "", 415, "UNSUPPORTED_CONTENT"),
+        ("GET", "/", "Content-Type: application/grpc-web+json\r\n", "", 415, "UNSUPPORTED_CONTENT"),
     ] {
         let answer = ask(&shop, verb, path, headers, body).await;
         assert_eq!((answer.status(), answer.reason().as_str()), (status, reason), "{verb} {path} {body}");
@@ -125,6 +125,41 @@ async fn each_kind_of_bad_request_has_its_own_answer() {
     assert!(wrong.head.contains("allow: put, get, delete"), "{}", wrong.head);
     let nobody = ask(&shop, "POST", "/order/process-order", "", "{}").await;
     assert!(nobody.head.contains("www-authenticate: bearer"), "{}", nobody.head);
+}
+
+/// A header of an answer.
+fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    let named = |line: &'a str| line.strip_prefix(name)?.strip_prefix(": ");
+    answer.head.lines().find_map(named).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn an_answer_says_who_may_keep_it_and_is_not_sent_again_to_who_has_it() {
+    let limits = Limits { window_max_age: Duration::from_secs(7), ..Limits::default() };
+    let shop = Shop::open(limits).await;
+    let window = ask(&shop, "GET", "/catalog/products/p", "", "").await;
+    assert_eq!(header(&window, "cache-control"), "public, max-age=7");
+    let own = ask(&shop, "GET", "/catalog/products/p", &authorization(&shop), "").await;
+    assert_eq!(header(&own, "cache-control"), "private, no-cache", "what somebody sees who has said who they are");
+    let tag = header(&window, "etag").to_owned();
+    let asked = format!("If-None-Match: {tag}\r\n");
+    let same = ask(&shop, "GET", "/catalog/products/p", &asked, "").await;
+    assert_eq!((same.status(), same.body.as_str(), header(&same, "etag")), (304, "", tag.as_str()));
+    let other = ask(&shop, "GET", "/catalog/products/q", &asked, "").await;
+    assert_eq!(other.status(), 200);
+    let done = ask(&shop, "POST", "/order/process-order", &authorization(&shop), "{}").await;
+    assert_eq!((header(&done, "cache-control"), header(&done, "etag")), ("no-store", ""));
+}
+
+#[tokio::test]
+async fn the_twin_describes_itself() {
+    let shop = Shop::open(Limits::default()).await;
+    let document = ask(&shop, "GET", "/openapi.json", "", "").await;
+    assert_eq!((document.status(), header(&document, "cache-control")), (200, "public, max-age=60"));
+    assert_eq!(document.json()["openapi"], "3.1.0");
+    let asked = format!("If-None-Match: {}\r\n", header(&document, "etag"));
+    assert_eq!(ask(&shop, "GET", "/openapi.json", &asked, "").await.status(), 304);
+    assert_eq!(ask(&shop, "POST", "/openapi.json", "", "").await.status(), 404);
 }
 
 #[tokio::test]

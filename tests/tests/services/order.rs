@@ -212,9 +212,24 @@ async fn a_query_waits_for_what_its_caller_wrote_but_not_beyond_its_deadline() {
     let mut operator = shop.operator().await;
     say::stock(&mut operator, "mug", 255, 10).await;
     let placed = outcome(operator.orders.process_order(say::order(&[("mug", 1)])).await).expect("placed");
-    let never = operator.orders.get_order(get(&placed.order_id, placed.position + 1_000)).await.expect_err("not yet");
-    assert_eq!((never.code(), reason(&never).as_str()), (Code::Unavailable, "VIEW_BEHIND"));
-    assert_eq!(fact(&never, "view"), "orders");
+    outcome(operator.orders.get_order(get(&placed.order_id, placed.position)).await).expect("what was just written");
+    let never = operator.orders.get_order(get(&placed.order_id, u64::MAX)).await.expect_err("nobody was told that");
+    assert_eq!((reason(&never).as_str(), fact(&never, "field").as_str()), ("INVALID_FIELD", "min_position"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_of_a_view_that_nobody_folds_says_so_before_its_deadline() {
+    let shop = TestShop::open_with(|config| {
+        config.limits.request_timeout = Duration::from_millis(400);
+        config.projections = false;
+    })
+    .await;
+    let mut operator = shop.operator().await;
+    say::stock(&mut operator, "mug", 255, 10).await;
+    let placed = outcome(operator.orders.process_order(say::order(&[("mug", 1)])).await).expect("placed");
+    let behind = operator.orders.get_order(get(&placed.order_id, placed.position)).await.expect_err("not yet");
+    assert_eq!((behind.code(), reason(&behind).as_str()), (Code::Unavailable, "VIEW_BEHIND"));
+    assert_eq!(fact(&behind, "view"), "orders");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::server::{Log, Running};
+use crate::{rust_client::lasting, server::Running};
 
 const PYTHON: [&str; 7] = [
     "kurrentdbclient==1.3.5",
@@ -109,10 +109,12 @@ async fn pythons_client_works_unmodified() {
     match installed(&PYTHON[0].replace("==", "-"), install).await {
         Err(why) => not_run(&format!("Python's client cannot be had: {why}")),
         Ok(folder) => {
-            let server = Running::start(Log::sqlite(), 0).await;
-            let mut python = Command::new("python3");
-            python.arg(script("python_client.py")).arg(server.url()).env("PYTHONPATH", folder);
-            follow(piped(&mut python), server).await;
+            for log in lasting() {
+                let server = Running::start(log, 0).await;
+                let mut python = Command::new("python3");
+                python.arg(script("python_client.py")).arg(server.url()).env("PYTHONPATH", &folder);
+                follow(piped(&mut python), server).await;
+            }
         }
     }
 }
@@ -130,10 +132,12 @@ async fn nodes_client_works_unmodified() {
             // A module finds its dependencies beside itself.
             let here = folder.join("node_client.mjs");
             fs::copy(script("node_client.mjs"), &here).unwrap();
-            let server = Running::start(Log::memory(), 0).await;
-            let mut node = Command::new("node");
-            node.arg(here).arg(server.url());
-            follow(piped(&mut node), server).await;
+            for log in lasting() {
+                let server = Running::start(log, 0).await;
+                let mut node = Command::new("node");
+                node.arg(&here).arg(server.url());
+                follow(piped(&mut node), server).await;
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 const SOON: Duration = Duration::from_secs(60);
 
 /// A log on each engine that keeps it beyond its server.
-fn lasting() -> impl Iterator<Item = Log> {
+pub fn lasting() -> impl Iterator<Item = Log> {
     std::iter::once(Log::sqlite()).chain(Log::postgres())
 }
 
