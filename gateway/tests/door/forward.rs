@@ -1,6 +1,7 @@
 //! A gateway that does not decide: what changes something goes to other nodes, over real sockets.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -15,7 +16,10 @@ use gateway::{
     },
 };
 use proto::v1::{self, Role, catalog_service_client::CatalogServiceClient, order_service_client::OrderServiceClient};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinSet,
+};
 use tonic::{
     Code, Response, Status,
     transport::{Channel, Uri},
@@ -175,27 +179,64 @@ async fn a_node_that_is_silent_is_passed_over() {
     assert_eq!(asked(&node), 20);
 }
 
-#[tokio::test]
-async fn a_node_that_takes_no_connection_keeps_nobody_waiting_in_a_row() {
-    let signer = signer();
-    let node = node(&signer).await;
-    // Its queue is full: what comes now is dropped, as by a host that is down.
-    let full = TcpSocket::new_v4().expect("a socket");
-    full.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
-    let full = full.listen(1).expect("it listens");
-    let address = full.local_addr().expect("bound");
-    let queue: Vec<_> = (0..4).map(|_| tokio::spawn(TcpStream::connect(address))).collect();
-    let shop = gateway(&signer, &[address.to_string(), node.address.to_string()]).await;
+/// A listener whose queue is full: what comes now is dropped, as by a host that is down.
+struct Down {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _queue: JoinSet<std::io::Result<TcpStream>>,
+}
+
+impl Down {
+    fn at(port: u16) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("a socket");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], port))).expect("a port");
+        let listener = socket.listen(1).expect("it listens");
+        let address = listener.local_addr().expect("bound");
+        let mut queue = JoinSet::new();
+        (0..4).for_each(|_| drop(queue.spawn(TcpStream::connect(address))));
+        Self { address, _listener: listener, _queue: queue }
+    }
+}
+
+/// Fifty orders at once are decided by the one node that is there, long before their time is over.
+async fn fifty_are_decided_by(node: &Shop, shop: &Shop) {
+    let before = asked(node);
     let (orders, token) = (Orders::new(shop.connect().await), shop.buyer());
     let all = (0..50).map(|n| {
         let (mut orders, token) = (orders.clone(), token.clone());
         async move { order(&mut orders, &format!("r{n}"), "", &token).await }
     });
     for answer in futures::future::join_all(all).await {
-        answer.expect("the other node decides, long before its time is over");
+        answer.expect("the other node decides");
     }
-    assert_eq!(asked(&node), 50);
-    queue.iter().for_each(tokio::task::JoinHandle::abort);
+    assert_eq!(asked(node) - before, 50);
+}
+
+#[tokio::test]
+async fn a_node_that_takes_no_connection_keeps_nobody_waiting_in_a_row() {
+    let signer = signer();
+    let node = node(&signer).await;
+    let down = Down::at(0);
+    let shop = gateway(&signer, &[down.address.to_string(), node.address.to_string()]).await;
+    fifty_are_decided_by(&node, &shop).await;
+}
+
+#[tokio::test]
+async fn nor_does_one_whose_host_goes_down_while_nobody_asks() {
+    let signer = signer();
+    let (node, mut gone) = (node(&signer).await, self::node(&signer).await);
+    let address = gone.address;
+    let shop = gateway(&signer, &[address.to_string(), node.address.to_string()]).await;
+    let mut orders = Orders::new(shop.connect().await);
+    for n in 0..20 {
+        order(&mut orders, &format!("before {n}"), "", &shop.buyer()).await.expect("decided");
+    }
+    assert!(asked(&gone) > 0, "there is a connection to it");
+    gone.stop();
+    gone.stopped().await;
+    let _down = Down::at(address.port());
+    fifty_are_decided_by(&node, &shop).await;
 }
 
 #[tokio::test]

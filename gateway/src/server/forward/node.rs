@@ -13,7 +13,7 @@ use futures::{
 use http::{Request, Response, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tonic::{
     Status,
     body::Body,
@@ -24,8 +24,14 @@ use tower::ServiceExt as _;
 use super::Limits;
 use crate::error::{self, Reason};
 
-/// A connection on its way, which everybody who needs it waits for together.
-type Connecting = Shared<BoxFuture<'static, Result<Channel, Failure>>>;
+/// A connection, or one on its way, which everybody who needs it waits for together.
+#[derive(Clone)]
+struct Connection {
+    channel: Shared<BoxFuture<'static, Result<Channel, Failure>>>,
+    /// Nobody is to wait on it any more. A channel connects again by itself, for one call after the other: of many that wait
+    /// for a host that is down, each would wait for all before it.
+    lost: Arc<watch::Sender<bool>>,
+}
 
 /// Why a node has not answered.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -49,7 +55,7 @@ pub(super) struct Node {
     name: String,
     endpoint: Endpoint,
     limits: Limits,
-    connection: Mutex<Option<Connecting>>,
+    connection: Mutex<Option<Connection>>,
     health: Mutex<Health>,
     outage: Outage,
 }
@@ -139,15 +145,23 @@ impl Node {
 
     /// What it says; with a failure, too, where that is an answer to the caller.
     async fn call(&self, request: Request<Body>) -> Result<Response<Body>, (Failure, Option<Response<Body>>)> {
-        let connecting = self.connecting();
-        let lost = |failure| {
-            self.disconnect(&connecting);
-            (failure, None)
+        let connection = self.connection();
+        let asked = async {
+            let broken = |error: &dyn std::error::Error| Failure::Connection(chain(error).into());
+            let channel = connection.channel.clone().await?;
+            let (head, body) = channel.oneshot(request).await.map_err(|error| broken(&error))?.into_parts();
+            Ok((head, body.collect().await.map_err(|error| broken(&error))?))
         };
-        let channel = connecting.clone().await.map_err(lost)?;
-        let broken = |error: &dyn std::error::Error| lost(Failure::Connection(chain(error).into()));
-        let (head, body) = channel.oneshot(request).await.map_err(|error| broken(&error))?.into_parts();
-        let body = body.collect().await.map_err(|error| broken(&error))?;
+        let mut lost = connection.lost.subscribe();
+        let answered = tokio::select! {
+            biased;
+            answered = asked => answered,
+            _ = lost.wait_for(|lost| *lost) => Err(Failure::Connection("it is lost".into())),
+        };
+        let (head, body) = answered.map_err(|failure| {
+            self.disconnect(&connection);
+            (failure, None)
+        })?;
         let response = Response::from_parts(head, Body::new(body));
         match complaint(&response) {
             None => Ok(response),
@@ -156,19 +170,21 @@ impl Node {
         }
     }
 
-    fn connecting(&self) -> Connecting {
+    fn connection(&self) -> Connection {
         let connect = || {
             let endpoint = self.endpoint.clone();
             let connect = async move { endpoint.connect().await };
-            connect.map(|done| done.map_err(|error| Failure::Connection(chain(&error).into()))).boxed().shared()
+            let connect = connect.map(|done| done.map_err(|error| Failure::Connection(chain(&error).into())));
+            Connection { channel: connect.boxed().shared(), lost: Arc::default() }
         };
         self.connection.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(connect).clone()
     }
 
-    /// The next who asks connects anew.
-    fn disconnect(&self, connection: &Connecting) {
+    /// Who waits on it goes elsewhere, and the next who asks connects anew.
+    fn disconnect(&self, connection: &Connection) {
+        connection.lost.send_replace(true);
         let mut now = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        now.take_if(|now| now.ptr_eq(connection));
+        now.take_if(|now| Arc::ptr_eq(&now.lost, &connection.lost));
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
