@@ -59,8 +59,8 @@ pub enum Unservable {
 pub(crate) struct Transcoder {
     routes: Vec<Route>,
     status: MessageDescriptor,
-    /// The twin's own description.
-    openapi: Bytes,
+    /// The twin's own description, and its tag.
+    openapi: (Bytes, HeaderValue),
 }
 
 /// One method under one path.
@@ -88,11 +88,11 @@ impl Route {
 }
 
 impl Transcoder {
-    /// A twin of every method of `pool` that has an HTTP path.
+    /// A twin of every method of `pool` that has an HTTP path and whose gRPC path is `served`.
     ///
     /// # Errors
     /// [`Unservable`].
-    pub(crate) fn new(pool: &DescriptorPool) -> Result<Self, Unservable> {
+    pub(crate) fn new(pool: &DescriptorPool, served: impl Fn(&str) -> bool) -> Result<Self, Unservable> {
         let missing = |name| move || Unservable::Missing(name);
         let http = pool.get_extension_by_name("google.api.http").ok_or_else(missing("google.api.http"))?;
         let status = pool.get_message_by_name("google.rpc.Status").ok_or_else(missing("google.rpc.Status"))?;
@@ -105,8 +105,10 @@ impl Transcoder {
                 );
             }
         }
-        let openapi = openapi::document(pool, &routes).to_string().into();
-        Ok(Self { routes, status, openapi })
+        routes.retain(|route: &Route| served(route.grpc.path()));
+        let openapi = Bytes::from(openapi::document(pool, &routes).to_string());
+        let tag = cache::tag(&openapi);
+        Ok(Self { routes, status, openapi: (openapi, tag) })
     }
 
     /// Answers a JSON request.
@@ -126,7 +128,9 @@ impl Transcoder {
     async fn answer(&self, door: &Door, request: Request<Body>) -> Result<Response<Body>, Status> {
         let (parts, body) = request.into_parts();
         if parts.method == Method::GET && parts.uri.path() == OPENAPI {
-            return Ok(cache::answer(self.openapi.clone(), Keep::Anybody(OPENAPI_AGE), &parts.headers));
+            door.has_room()?;
+            let (openapi, tag) = self.openapi.clone();
+            return Ok(cache::tagged(openapi, tag, Keep::Anybody(OPENAPI_AGE), &parts.headers));
         }
         let (route, captures) = self.find(&parts.method, parts.uri.path())?;
         let admitted = door.admit(route.grpc.path(), &parts.headers)?;
@@ -261,7 +265,7 @@ mod tests {
 
     #[test]
     fn every_method_of_the_api_has_its_path_and_no_two_share_one() {
-        let twin = Transcoder::new(&proto::descriptor_pool().expect("readable")).expect("servable");
+        let twin = Transcoder::new(&proto::descriptor_pool().expect("readable"), |_| true).expect("servable");
         assert_eq!(twin.routes.len(), proto::POLICIES.len());
         for policy in proto::POLICIES {
             let route = twin.routes.iter().find(|route| route.grpc.path() == policy.path).expect(policy.path);
@@ -288,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_unknown_path_and_a_wrong_verb_are_told_apart() {
-        let twin = Transcoder::new(&proto::descriptor_pool().expect("readable")).expect("servable");
+        let twin = Transcoder::new(&proto::descriptor_pool().expect("readable"), |_| true).expect("servable");
         let refusal = |verb: Method, path: &str| error::reason_of(&twin.find(&verb, path).err().expect("refused"));
         assert_eq!(refusal(Method::GET, "/nothing/here"), Some(Reason::UnknownMethod));
         assert_eq!(refusal(Method::PATCH, "/catalog/products/p"), Some(Reason::WrongVerb));

@@ -56,7 +56,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A gateway and those who decide for it know each other by one key.
-    #[error("there is no {}: a gateway, and the nodes that decide for it, need the same one", path.display())]
+    #[error("there is no {}: those who forward, and the nodes that decide for them, need the same one", path.display())]
     KeyOfAll {
         /// Where it must be.
         path: PathBuf,
@@ -94,7 +94,7 @@ pub(super) async fn start(config: Config) -> Result<Running, Error> {
     let mut opened = Engines::open(&config, &clock).await?;
     let nats = engines::bus(&config).await?;
     let first_start = !config.signing_key().exists();
-    if first_start && config.gateway != config.commands {
+    if first_start && (config.gateway != config.commands || !config.command_nodes.urls.is_empty()) {
         return Err(Error::KeyOfAll { path: config.signing_key() });
     }
     let signer = Arc::new(Signer::load_or_generate(&config.signing_key())?);

@@ -104,11 +104,12 @@ impl Door {
         let methods = policy::rules(&pool).into_iter().filter_map(|(path, rule)| {
             Some((path, Method { rule, timeout: timeout(path), route: routes.route(path)? }))
         });
-        let methods = methods.collect();
+        let methods: HashMap<_, _> = methods.collect();
+        let transcoder = Transcoder::new(&pool, |path| methods.contains_key(path))?;
         let overloaded = error::status(Reason::Overloaded, "the gateway is full; try again soon", []);
         Ok(Arc::new(Self {
             methods,
-            transcoder: Transcoder::new(&pool)?,
+            transcoder,
             in_flight: Places::new(limits.in_flight_max),
             streams: Arc::new(Places::new(limits.watch_streams_max)),
             overloaded_head: overloaded.clone().into_http::<Body>().into_parts().0.headers,
@@ -144,6 +145,14 @@ impl Door {
     /// Whether everybody who asks now is refused, but for those who always come in.
     pub(super) fn is_full(&self) -> bool {
         self.in_flight.taken() >= self.limits.in_flight_max
+    }
+
+    /// For what is answered without a place of its own.
+    ///
+    /// # Errors
+    /// `OVERLOADED` while everybody is refused.
+    pub(crate) fn has_room(&self) -> Result<(), Status> {
+        if self.is_full() { Err(self.overloaded.clone()) } else { Ok(()) }
     }
 
     /// The answer to a gRPC request that comes to a full door. In a flood this is most of the work, so it is looked at

@@ -9,10 +9,15 @@
 //! An answer is a node's own word. One that refuses, after another has fallen silent over the same request, says how things
 //! stand now; the silent one may still do it, as it may after a caller's own retry.
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Version, request::Parts};
+use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tokio::time::Instant;
@@ -32,6 +37,8 @@ use node::Node;
 const FRAME_HEAD: usize = 5;
 /// The most milliseconds that a `grpc-timeout` can say.
 const TIMEOUT_MAX: u128 = 99_999_999;
+/// The longest name of a compression, in bytes.
+const ENCODING_MAX: usize = 16;
 /// Says that a request was forwarded once, which is all it may be.
 const FORWARDED: &str = "x-cartulary-forwarded";
 
@@ -72,6 +79,7 @@ pub struct Forward(Arc<Nodes>);
 
 struct Nodes {
     nodes: Vec<Node>,
+    answer_max: Duration,
     message_max: usize,
     requests: HashMap<&'static str, About>,
 }
@@ -105,7 +113,7 @@ impl Forward {
         });
         let requests = requests.collect::<Result<_, Unservable>>()?;
         let nodes = urls.iter().map(|url| Node::new(url, limits)).collect();
-        Ok(Self(Arc::new(Nodes { nodes, message_max, requests })))
+        Ok(Self(Arc::new(Nodes { nodes, answer_max: limits.answer_max, message_max, requests })))
     }
 }
 
@@ -124,17 +132,25 @@ impl Nodes {
             return Err(error::status(Reason::CommandsAway, "this is a gateway, and no node that decides", []));
         }
         let body = self.read(body).await?;
-        let mut left = self.ranked(&self.about(parts.uri.path(), &body));
-        for well in [true, false] {
-            let mut passed_over = Vec::new();
-            for node in left {
-                if well && !node.is_well() {
-                    passed_over.push(node);
-                } else if let Some(response) = node.ask(again(&parts, &body)).await {
-                    return Ok(response);
-                }
+        let mut resting = VecDeque::new();
+        for node in self.ranked(&self.about(parts.uri.path(), &body)) {
+            if !node.is_well() {
+                resting.push_back(node);
+            } else if let Some(response) = node.ask(again(&parts, &body)).await {
+                return Ok(response);
             }
-            left = passed_over;
+        }
+        // Perhaps one of them is back; none is waited for as long as there is another.
+        while let Some(node) = resting.pop_front() {
+            let asked = node.ask(again(&parts, &body));
+            let answer = if resting.is_empty() {
+                asked.await
+            } else {
+                tokio::time::timeout(self.answer_max, asked).await.ok().flatten()
+            };
+            if let Some(response) = answer {
+                return Ok(response);
+            }
         }
         Err(error::status(Reason::CommandsAway, "no node that decides has answered", []))
     }
@@ -170,14 +186,23 @@ impl Nodes {
     }
 }
 
-/// The request, once more, with what is left of its time.
+/// The request, once more, with what is left of its time. Of its headers only those that the node needs: the others are between
+/// the caller and this gateway, and must not make a node look as if it were at fault.
 fn again(parts: &Parts, body: &Bytes) -> Request<Body> {
     let mut request = Request::new(Body::new(Full::from(body.clone())));
     request.method_mut().clone_from(&parts.method);
     request.uri_mut().clone_from(&parts.uri);
     *request.version_mut() = Version::HTTP_2;
-    request.headers_mut().clone_from(&parts.headers);
-    request.headers_mut().insert(FORWARDED, HeaderValue::from_static("1"));
+    let headers = request.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(FORWARDED, HeaderValue::from_static("1"));
+    if let Some(token) = parts.headers.get(header::AUTHORIZATION) {
+        headers.insert(header::AUTHORIZATION, token.clone());
+    }
+    if let Some(encoding) = parts.headers.get("grpc-encoding").filter(|encoding| encoding.len() <= ENCODING_MAX) {
+        headers.insert("grpc-encoding", encoding.clone());
+    }
     if let Some(Deadline(deadline)) = parts.extensions.get() {
         request.headers_mut().insert("grpc-timeout", timeout(*deadline));
     }

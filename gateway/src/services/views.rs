@@ -72,16 +72,24 @@ impl Views {
         }
         let until = envelope::before(deadline, MARGIN);
         let mut reached = pin!(self.positions.reached(V::NAME, Position(min_position)));
-        let mut waited = tokio::time::timeout_at(until.min(Instant::now() + SELDOM), &mut reached).await;
-        if waited.is_err() {
-            if self.log.head().await.is_ok_and(|head| head.0 < min_position) {
-                return Err(invalid("min_position", "is further than anything that has happened"));
+        let looked = async {
+            tokio::time::sleep(SELDOM).await;
+            match self.log.head().await {
+                Ok(head) if head.0 < min_position => {}
+                _ => std::future::pending().await,
             }
-            waited = tokio::time::timeout_at(until, reached).await;
-        }
-        let why = match waited {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(why @ (Unreached::Unknown(_) | Unreached::Stopped(_) | Unreached::Ended))) => why.to_string(),
+        };
+        let waited = tokio::time::timeout_at(until, async {
+            tokio::select! {
+                biased;
+                reached = &mut reached => Some(reached),
+                () = looked => None,
+            }
+        });
+        let why = match waited.await {
+            Ok(Some(Ok(()))) => return Ok(()),
+            Ok(Some(Err(why @ (Unreached::Unknown(_) | Unreached::Stopped(_) | Unreached::Ended)))) => why.to_string(),
+            Ok(None) => return Err(invalid("min_position", "is further than anything that has happened")),
             Err(_elapsed) => format!("the view {} has not reached position {min_position} in time", V::NAME),
         };
         let metadata = [("view", V::NAME.to_owned()), ("position", self.position::<V>().to_string())];

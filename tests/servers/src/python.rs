@@ -1,6 +1,11 @@
 //! Packages for Python, each in a folder of its own, pinned by its hash: some servers and clients are had no other way.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::PathBuf,
+    process::Command,
+};
 
 use tempfile::TempDir;
 
@@ -34,7 +39,9 @@ pub fn installed(package: Package<'_>) -> Result<PathBuf, NotHere> {
 /// # Errors
 /// [`NotHere`] when they cannot be installed.
 pub fn program(name: &str, packages: &[&str]) -> Result<PathBuf, NotHere> {
-    install(name, &packages.join("\n"), &["--no-deps"])
+    let mut pins = DefaultHasher::new();
+    packages.hash(&mut pins);
+    install(&format!("{name}-{:x}", pins.finish()), &packages.join("\n"), &["--no-deps"])
 }
 
 fn install(name: &str, wanted: &str, options: &[&str]) -> Result<PathBuf, NotHere> {

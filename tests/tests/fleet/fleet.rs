@@ -65,6 +65,7 @@ engines.bus = 'nats'
 command_nodes.connect_max = '500ms'
 command_nodes.ping_every = '300ms'
 command_nodes.ping_max = '300ms'
+command_nodes.rest_max = '1s'
 postgres.log.connect_max = '1s'
 postgres.log.append_max = '1500ms'
 postgres.log.statement_max = '1s'
@@ -188,6 +189,11 @@ impl Fleet {
     /// Lets it go on.
     pub fn thaw(&self, node: usize) {
         self.nodes[node].victim.as_ref().expect("it runs").signal(Signal::CONT);
+    }
+
+    /// How many bytes the gateways have asked of each node that decides.
+    pub fn asked(&self) -> Vec<u64> {
+        self.nodes.iter().filter_map(|node| node.asked.as_ref()).map(Proxy::asked).collect()
     }
 
     /// Nothing but a kill of ours ends a node.

@@ -46,6 +46,8 @@ const FEW: u32 = 25;
 const CALM: Duration = Duration::from_secs(1);
 /// How many attempts each gateway must answer after a fault.
 const ANSWERS: u64 = 8;
+/// How much the gateways must ask of each node that decides: more than whether it is there.
+const ASKED_BYTES: u64 = 4_000;
 /// How long that may take.
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 
@@ -125,10 +127,10 @@ async fn suffer(fault: &Fault, fleet: &mut Fleet, books: &Books, tokens: &[Strin
 }
 
 /// Waits until both gateways answer what is begun from now on, and both nodes behind them a new order that is asked of them
-/// straight. Answers how long that took.
+/// straight, and until the gateways ask both. Answers how long that took.
 async fn recovered(fleet: &mut Fleet, books: &Books, tokens: &[String], what: &str) -> Duration {
     books.healed();
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), fleet.asked());
     let mut straight: Vec<_> = (GATES..DOORS).map(|door| (door, books.wish(door))).collect();
     loop {
         let mut silent = Vec::new();
@@ -142,13 +144,16 @@ async fn recovered(fleet: &mut Fleet, books: &Books, tokens: &[String], what: &s
         }
         straight = silent;
         let (fresh, missing) = books.fresh();
-        if fresh[..GATES].iter().all(|answers| *answers >= ANSWERS) && straight.is_empty() {
+        let asked = fleet.asked().iter().zip(&before).all(|(now, before)| now - before >= ASKED_BYTES);
+        if fresh[..GATES].iter().all(|answers| *answers >= ANSWERS) && straight.is_empty() && asked {
             return begun.elapsed();
         }
         fleet.all_run();
         assert!(
             begun.elapsed() < AGAIN_MAX,
-            "after {what} gateways and those who decide answered only {fresh:?} times; why not more: {missing}\n{}",
+            "after {what} gateways and those who decide answered only {fresh:?} times, and those were asked {:?} bytes after \
+             {before:?}; why not more: {missing}\n{}",
+            fleet.asked(),
             fleet.complaints()
         );
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -57,6 +57,7 @@ pub struct Proxy {
     /// Where the node finds it.
     pub addr: SocketAddr,
     port: Arc<AtomicU16>,
+    asked: Arc<AtomicU64>,
     weather: Arc<watch::Sender<Weather>>,
     _listening: JoinSet<()>,
 }
@@ -67,10 +68,16 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let weather = Arc::new(watch::Sender::new(Weather { cut: Cut::None, generation: 0 }));
-        let port = Arc::new(AtomicU16::new(port));
+        let (port, asked) = (Arc::new(AtomicU16::new(port)), Arc::default());
         let mut listening = JoinSet::new();
-        listening.spawn(listen(listener, Arc::clone(&port), weather.subscribe()));
-        Self { addr, port, weather, _listening: listening }
+        let way = Way { port: Arc::clone(&port), asked: Arc::clone(&asked), weather: weather.subscribe() };
+        listening.spawn(listen(listener, way));
+        Self { addr, port, asked, weather, _listening: listening }
+    }
+
+    /// How many bytes have been asked of the server so far.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// From now on new connections are led to another port: a server that was started again listens elsewhere.
@@ -89,12 +96,12 @@ impl Proxy {
     }
 }
 
-async fn listen(listener: TcpListener, port: Arc<AtomicU16>, weather: watch::Receiver<Weather>) {
+async fn listen(listener: TcpListener, way: Way) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((node, _)) => drop(connections.spawn(connect(node, Arc::clone(&port), weather.clone()))),
+                Ok((node, _)) => drop(connections.spawn(connect(node, way.clone()))),
                 Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
             },
             Some(_ended) = connections.join_next() => {}
@@ -102,18 +109,27 @@ async fn listen(listener: TcpListener, port: Arc<AtomicU16>, weather: watch::Rec
     }
 }
 
+/// What the connections of one way share.
+#[derive(Clone)]
+struct Way {
+    port: Arc<AtomicU16>,
+    asked: Arc<AtomicU64>,
+    weather: watch::Receiver<Weather>,
+}
+
 /// One connection, until one side has closed it for good or it is reset.
-async fn connect(node: TcpStream, port: Arc<AtomicU16>, weather: watch::Receiver<Weather>) {
-    let generation = weather.borrow().generation;
-    let mut reset = weather.clone();
+async fn connect(node: TcpStream, way: Way) {
+    let generation = way.weather.borrow().generation;
+    let mut reset = way.weather.clone();
     let carried = async {
         // A first word that does not get through finds nobody.
-        passable(weather.clone(), Cut::Asking).await;
-        let Ok(server) = TcpStream::connect(("127.0.0.1", port.load(Ordering::Relaxed))).await else { return };
+        passable(way.weather.clone(), Cut::Asking).await;
+        let port = way.port.load(Ordering::Relaxed);
+        let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
         let _fast = (node.set_nodelay(true), server.set_nodelay(true));
         let ((asks, is_told), (answers, is_asked)) = (node.into_split(), server.into_split());
-        let asking = carry(asks, is_asked, weather.clone(), Cut::Asking);
-        let answering = carry(answers, is_told, weather.clone(), Cut::Answering);
+        let asking = carry(asks, is_asked, &way, Cut::Asking);
+        let answering = carry(answers, is_told, &way, Cut::Answering);
         tokio::join!(asking, answering);
     };
     tokio::select! {
@@ -123,14 +139,17 @@ async fn connect(node: TcpStream, port: Arc<AtomicU16>, weather: watch::Receiver
 }
 
 /// Carries one way until its sender has closed or its receiver is gone.
-async fn carry(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, weather: watch::Receiver<Weather>, way: Cut) {
+async fn carry(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, way: &Way, direction: Cut) {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let read = from.read(&mut chunk).await.unwrap_or(0);
-        passable(weather.clone(), way).await;
+        passable(way.weather.clone(), direction).await;
         if read == 0 || to.write_all(&chunk[..read]).await.is_err() {
             // Dropping the half tells its receiver that nothing more comes.
             return;
+        }
+        if direction == Cut::Asking {
+            way.asked.fetch_add(read as u64, Ordering::Relaxed);
         }
     }
 }

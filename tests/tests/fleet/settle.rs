@@ -15,7 +15,7 @@ use views_postgres::PostgresViews;
 use crate::{
     books::{Answer, Asked, Books, PLENTY},
     fleet::{EAST, Fleet, WEST},
-    load::{Buyer, DOORS},
+    load::{Buyer, DOORS, GATES},
     tables::{self, Order, Shelf},
 };
 
@@ -54,7 +54,7 @@ async fn ask_again(fleet: &Fleet, books: &Books, tokens: &[String]) -> BTreeMap<
         let mut buyer = Buyer::new(asked.buyer, tokens[asked.buyer].clone(), &fleet.doors);
         async move {
             let begun = Instant::now();
-            let mut door = (asked.buyer / 2 + asked.buyer + 1) % DOORS;
+            let mut door = (asked.buyer % GATES + 1 + asked.buyer / GATES % (DOORS - 1)) % DOORS;
             loop {
                 match buyer.ask(door, &asked.request).await {
                     Answer::Missing(why) | Answer::Failed(why) => {

@@ -45,6 +45,9 @@ enum Failure {
     /// It says that it cannot be asked now.
     #[error("it cannot decide now: {0}")]
     Away(Arc<str>),
+    /// It is of an older version than this gateway.
+    #[error("it does not know the method")]
+    Older,
     /// It answers what no node that decides would.
     #[error("it is no node that decides for this gateway, or has another key: {0}")]
     Stranger(Arc<str>),
@@ -63,7 +66,8 @@ pub(super) struct Node {
 /// How a node is.
 #[derive(Default)]
 struct Health {
-    /// Since when nothing was heard of it though it was asked something.
+    /// When it was asked last, and since when nothing was heard of it though it was asked again and again.
+    asked: Option<Instant>,
     silent_since: Option<Instant>,
     rest: Option<Rest>,
 }
@@ -136,6 +140,10 @@ impl Node {
                 asked.answered();
                 Some(response)
             }
+            Err((Failure::Older, response)) => {
+                asked.answered();
+                response
+            }
             Err((failure, response)) => {
                 asked.failed(&failure);
                 response
@@ -153,10 +161,15 @@ impl Node {
             Ok((head, body.collect().await.map_err(|error| broken(&error))?))
         };
         let mut lost = connection.lost.subscribe();
+        let gone = async {
+            drop(lost.wait_for(|lost| *lost).await);
+            // What was sent already may still be answered: a node that stops finishes what it has begun.
+            tokio::time::sleep(self.limits.answer_max).await;
+        };
         let answered = tokio::select! {
             biased;
             answered = asked => answered,
-            _ = lost.wait_for(|lost| *lost) => Err(Failure::Connection("it is lost".into())),
+            () = gone => Err(Failure::Connection("it is lost".into())),
         };
         let (head, body) = answered.map_err(|failure| {
             self.disconnect(&connection);
@@ -165,7 +178,7 @@ impl Node {
         let response = Response::from_parts(head, Body::new(body));
         match complaint(&response) {
             None => Ok(response),
-            Some(Failure::Away(why)) => Err((Failure::Away(why), Some(response))),
+            Some(failure @ (Failure::Away(_) | Failure::Silent)) => Err((failure, Some(response))),
             Some(failure) => Err((failure, None)),
         }
     }
@@ -194,6 +207,7 @@ impl Node {
     fn failed(&self, failure: &Failure) {
         let now = Instant::now();
         let mut health = self.health();
+        health.silent_since = None;
         // Of one cause many calls fail together.
         let counted = health.rest.as_ref().is_some_and(|rest| now < rest.until && !rest.tried);
         if !counted {
@@ -216,7 +230,13 @@ struct Asked<'n> {
 impl<'n> Asked<'n> {
     fn begin(node: &'n Node) -> Self {
         let since = Instant::now();
-        node.health().silent_since.get_or_insert(since);
+        let mut health = node.health();
+        let before = health.asked.replace(since);
+        if before.is_none_or(|before| since - before > node.limits.answer_max) {
+            health.silent_since = None;
+        }
+        health.silent_since.get_or_insert(since);
+        drop(health);
         Self { node, since, open: true }
     }
 
@@ -228,7 +248,6 @@ impl<'n> Asked<'n> {
 
     fn failed(mut self, failure: &Failure) {
         self.open = false;
-        self.node.health().silent_since = None;
         self.node.failed(failure);
     }
 }
@@ -241,8 +260,8 @@ impl Drop for Asked<'_> {
             return;
         }
         // Callers who all go sooner than that would never find out.
-        let mut health = self.node.health();
-        if health.silent_since.take_if(|since| since.elapsed() >= patience).is_some() {
+        let health = self.node.health();
+        if health.silent_since.is_some_and(|since| since.elapsed() >= patience) {
             drop(health);
             self.node.failed(&Failure::Silent);
         }
@@ -260,8 +279,11 @@ fn complaint(response: &Response<Body>) -> Option<Failure> {
     let status = headers.get("grpc-status").and_then(|_| Status::from_header_map(headers))?;
     let why = || status.message().into();
     match error::reason_of(&status)? {
-        // The gateway has checked the caller and the path: the node knows other keys, or does not decide.
-        Reason::UnauthenticatedCaller | Reason::UnknownMethod | Reason::CommandsAway => Some(Failure::Stranger(why())),
+        // The gateway has checked the caller and the path: the node knows other keys, or fewer methods, or does not decide.
+        Reason::UnauthenticatedCaller | Reason::CommandsAway => Some(Failure::Stranger(why())),
+        Reason::UnknownMethod => Some(Failure::Older),
+        // It has less patience than this gateway has.
+        Reason::Deadline => Some(Failure::Silent),
         Reason::StorageAway | Reason::StorageStopped | Reason::OutcomeUnknown | Reason::ShuttingDown => {
             Some(Failure::Away(why()))
         }
@@ -338,14 +360,15 @@ mod tests {
     #[test]
     fn an_answer_tells_what_is_the_request_s_fault_and_what_the_node_s() {
         let refused = |reason| error::status(reason, "so", []).into_http::<Body>();
-        for passed in [Reason::OutOfStock, Reason::Overloaded, Reason::TokenExpired, Reason::Deadline, Reason::Internal]
-        {
+        for passed in [Reason::OutOfStock, Reason::Overloaded, Reason::TokenExpired, Reason::Internal] {
             assert!(complaint(&refused(passed)).is_none(), "{passed:?}");
         }
         for away in [Reason::StorageAway, Reason::StorageStopped, Reason::OutcomeUnknown, Reason::ShuttingDown] {
             assert!(matches!(complaint(&refused(away)), Some(Failure::Away(_))), "{away:?}");
         }
-        for strange in [Reason::UnauthenticatedCaller, Reason::UnknownMethod, Reason::CommandsAway] {
+        assert!(matches!(complaint(&refused(Reason::Deadline)), Some(Failure::Silent)));
+        assert!(matches!(complaint(&refused(Reason::UnknownMethod)), Some(Failure::Older)));
+        for strange in [Reason::UnauthenticatedCaller, Reason::CommandsAway] {
             assert!(matches!(complaint(&refused(strange)), Some(Failure::Stranger(_))), "{strange:?}");
         }
         let balancer = Response::builder().status(503).body(Body::empty()).expect("an answer");

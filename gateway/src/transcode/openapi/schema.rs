@@ -105,7 +105,7 @@ impl<'c> Schemas<'c> {
             }
             Kind::Uint32 | Kind::Fixed32 => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
             Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
-                json!({ "type": ["string", "integer"], "format": "int64", "pattern": "^-?[0-9]{1,18}$" })
+                json!({ "type": ["string", "integer"], "format": "int64", "pattern": "^-?[0-9]{1,19}$" })
             }
             Kind::Uint64 | Kind::Fixed64 => {
                 json!({ "type": ["string", "integer"], "format": "uint64", "pattern": "^[0-9]{1,20}$", "minimum": 0 })
