@@ -53,7 +53,7 @@ async fn hasty(signer: &Arc<Signer>, nodes: &[String]) -> Shop {
         ping_every: quick,
         ping_max: quick,
         answer_max: quick,
-        rest_min: 2 * quick,
+        rest_min: 4 * quick,
         ..forward::Limits::default()
     };
     gateway_with(signer, nodes, limits).await
@@ -260,7 +260,7 @@ async fn a_node_that_hangs_is_passed_over_for_a_while() {
     let slow =
         v1::ProcessOrderRequest { request_id: "r".to_owned(), region: "slow-60000".to_owned(), ..Default::default() };
     let mut slow = with(slow, &token);
-    slow.set_timeout(Duration::from_millis(1_500));
+    slow.set_timeout(Duration::from_millis(800));
     orders.process_order(slow).await.expect_err("it hangs");
     order(&mut orders, "r", "", &token).await.expect("decided");
     assert_eq!(asked(other), before + 1, "a retry goes to the other");

@@ -99,6 +99,8 @@ impl Process {
     /// Stops it and its children in the midst of what they do, so that they keep their connections and say nothing.
     pub fn freeze(&self) {
         self.signal_all(Signal::STOP);
+        // A thread that is on a processor hears of it a moment later.
+        let _slow = ready(END_MAX, || self.ended || is_stopped(self.id()));
     }
 
     /// Lets them go on.
@@ -159,6 +161,14 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.stop(self.end);
     }
+}
+
+/// Whether no thread of a process runs any more.
+fn is_stopped(id: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    // `17 (its name) T ...`; stopped, or at its end.
+    states.into_iter().all(|stat| stat.rsplit(") ").next().is_some_and(|state| state.starts_with(['T', 't', 'Z', 'X'])))
 }
 
 /// The children of a process, as the system lists them.
