@@ -247,6 +247,12 @@ async fn nor_does_one_whose_host_goes_down_while_nobody_asks() {
     fifty_are_decided_by(&node, &shop).await;
 }
 
+/// Of two nodes the one that is asked about the request `r`, and the other.
+async fn first_and_other(orders: &mut Orders, token: &str, one: Shop, two: Shop) -> (Shop, Shop) {
+    order(orders, "r", "", token).await.expect("decided");
+    if asked(&one) > 0 { (one, two) } else { (two, one) }
+}
+
 #[tokio::test]
 async fn a_node_that_hangs_is_passed_over_for_a_while() {
     let signer = signer();
@@ -254,19 +260,18 @@ async fn a_node_that_hangs_is_passed_over_for_a_while() {
     let shop = hasty(&signer, &[one.address.to_string(), two.address.to_string()]).await;
     let mut orders = Orders::new(shop.connect().await);
     let token = shop.buyer();
-    order(&mut orders, "r", "", &token).await.expect("decided");
-    let (hung, other) = if asked(&one) > 0 { (&one, &two) } else { (&two, &one) };
-    let before = asked(other);
+    let (hung, other) = first_and_other(&mut orders, &token, one, two).await;
+    let before = asked(&other);
     let slow =
         v1::ProcessOrderRequest { request_id: "r".to_owned(), region: "slow-60000".to_owned(), ..Default::default() };
     let mut slow = with(slow, &token);
     slow.set_timeout(Duration::from_millis(800));
     orders.process_order(slow).await.expect_err("it hangs");
     order(&mut orders, "r", "", &token).await.expect("decided");
-    assert_eq!(asked(other), before + 1, "a retry goes to the other");
-    let hung_before = asked(hung);
+    assert_eq!(asked(&other), before + 1, "a retry goes to the other");
+    let hung_before = asked(&hung);
     for _ in 0..400 {
-        if asked(hung) > hung_before {
+        if asked(&hung) > hung_before {
             return;
         }
         order(&mut orders, "r", "", &token).await.expect("decided");
@@ -282,13 +287,15 @@ async fn a_node_that_stops_finishes_what_it_has_begun_and_nobody_else_is_asked_t
     let shop = gateway(&signer, &[one.address.to_string(), two.address.to_string()]).await;
     let mut orders = Orders::new(shop.connect().await);
     let token = shop.buyer();
-    order(&mut orders, "r", "", &token).await.expect("decided");
-    let (mut stops, other) = if asked(&one) > 0 { (one, two) } else { (two, one) };
+    let (mut stops, other) = first_and_other(&mut orders, &token, one, two).await;
     let (mut slow, slow_token) = (orders.clone(), token.clone());
     let slow = tokio::spawn(async move { order(&mut slow, "r", "slow-1000", &slow_token).await });
-    while asked(&stops) < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let begun = async {
+        while asked(&stops) < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), begun).await.expect("the slow one has begun");
     stops.stop();
     order(&mut orders, "r", "", &token).await.expect("the other decides what comes now");
     slow.await.expect("no panic").expect("it was finished");
